@@ -1,0 +1,86 @@
+"""Pattern runs as a canonical JSONL journal and as OpenTelemetry traces.
+
+Names are loaded when they are first used, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+# Not imported: `typing` alone would double the cost of importing this package. Type checkers know the name.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .emit import PatternEventEmitter, configure, emit_pattern_event, shutdown
+    from .errors import (
+        ConfigurationError,
+        InvalidEventError,
+        InvalidRunError,
+        JournalError,
+        OtelPatternsError,
+    )
+    from .journal.append import Receipt
+    from .model.events import PatternEvent
+    from .model.fold import fold, fold_run
+    from .model.runs import PatternRun
+    from .runner import pattern_run
+    from .store.aggregator import PatternRunAggregator
+    from .store.job_state_store import JobStateStore
+
+__all__ = [
+    "ConfigurationError",
+    "InvalidEventError",
+    "InvalidRunError",
+    "JobStateStore",
+    "JournalError",
+    "OtelPatternsError",
+    "PatternEvent",
+    "PatternEventEmitter",
+    "PatternRun",
+    "PatternRunAggregator",
+    "Receipt",
+    "configure",
+    "emit_pattern_event",
+    "fold",
+    "fold_run",
+    "pattern_run",
+    "shutdown",
+]
+
+_HOMES = {
+    "ConfigurationError": "errors",
+    "InvalidEventError": "errors",
+    "InvalidRunError": "errors",
+    "JobStateStore": "store.job_state_store",
+    "JournalError": "errors",
+    "OtelPatternsError": "errors",
+    "PatternEvent": "model.events",
+    "PatternEventEmitter": "emit",
+    "PatternRun": "model.runs",
+    "PatternRunAggregator": "store.aggregator",
+    "Receipt": "journal.append",
+    "configure": "emit",
+    "emit_pattern_event": "emit",
+    "fold": "model.fold",
+    "fold_run": "model.fold",
+    "pattern_run": "runner",
+    "shutdown": "emit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  # reading metadata is slow
+
+        return version("otel-patterns")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415  # see above
+
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,75 @@
+"""Time and ids: the only place that asks the operating system for either."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RANDOM_BITS = 80
+_REMEMBERED = 1000
+_PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
+
+
+def encode_ulid(value: int) -> str:
+    """Return the 26 characters of a ULID for a 128-bit number (ULID spec: Crockford base 32, upper case)."""
+    pairs = [_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)]
+    return "".join(pairs)
+
+
+class Clock:
+    """The system's time and fresh ids. Thread-safe and fork-safe.
+
+    Event ids are monotonic within a process, so events of one millisecond keep their order.
+    Run ids are not: samplers look at the low bits of the trace id, which are the run id's.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._made: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def now_unix_nano(self) -> int:
+        """Return the wall clock in nanoseconds since 1970."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    def random_bits(self) -> int:
+        """Return 80 random bits."""
+        return int.from_bytes(os.urandom(_RANDOM_BITS // 8), "big")
+
+    def new_ulid(self) -> str:
+        """Return a ULID with fresh randomness, and remember it for `made`."""
+        ulid = encode_ulid((self.now_unix_nano() // 1_000_000) << _RANDOM_BITS | self.random_bits())
+        self._made.append(ulid)
+        return ulid
+
+    def made(self, ulid: str) -> bool:
+        """Tell whether `new_ulid` made this ULID lately: then its time is by this clock, without any skew."""
+        return ulid in self._made
+
+    def new_monotonic_ulid(self) -> str:
+        """Return a ULID greater than every earlier one of this process, also when the wall clock goes back."""
+        with self._lock:
+            milliseconds = self.now_unix_nano() // 1_000_000
+            if milliseconds > self._last >> _RANDOM_BITS:
+                self._last = milliseconds << _RANDOM_BITS | self.random_bits()
+            else:
+                self._last += 1
+            return encode_ulid(self._last)
+
+    def forget(self) -> None:
+        """Start a new monotonic sequence with a new lock, as a forked child must: it shares the parent's last id."""
+        self._lock = threading.Lock()
+        self._last = 0
+
+
+SYSTEM_CLOCK = Clock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SYSTEM_CLOCK.forget)

@@ -1,0 +1,1 @@
+"""Events, runs and their fold: pure values, no files, no OpenTelemetry."""

@@ -1,0 +1,293 @@
+"""The fold: events to runs (design section 4). Pure, and the same for any order, duplication or split of the events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import OtelPatternsError
+from . import names
+from .details import is_integer
+from .events import PatternEvent
+from .runs import PatternRun
+from .stages import pair_stages
+from .times import format_timestamp
+from .values import as_list, as_object, to_json_value
+
+ABANDONED: Final = "abandoned"
+_STAGE_METRICS: Final = {
+    names.SELECTION: "selection_ms",
+    names.TEMPLATE: "template_expansion_ms",
+    names.VALIDATION: "validation_ms",
+    names.EXECUTION: "execution_ms",
+}
+# A completed event may say that the tool did its work with reservations; any other status means success.
+_COMPLETED_STATUSES: Final = frozenset({names.WARNING, names.SKIPPED, names.FAILED})
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """Something odd in a run's events. The fold copes with it; `otel-patterns validate-pattern-event` lists it."""
+
+    kind: str
+    event_id: str
+    message: str
+
+
+def fold(events: Iterable[PatternEvent]) -> dict[str, PatternRun]:
+    """Return the runs of any number of events by run id, ordered by their first event's time, then run id."""
+    by_run: dict[str, list[PatternEvent]] = {}
+    for event in events:
+        by_run.setdefault(event.pattern_run_id, []).append(event)
+    runs = [(in_order(run_events), run_id) for run_id, run_events in by_run.items()]
+    runs.sort(key=lambda run: (run[0][0].time_unix_nano, run[1]))
+    return {run_id: _fold_ordered(ordered) for ordered, run_id in runs}
+
+
+def fold_run(events: Iterable[PatternEvent]) -> PatternRun:
+    """Return the run of these events, which all belong to it.
+
+    Raises:
+        OtelPatternsError: There is no event.
+    """
+    ordered = in_order(events)
+    if not ordered:
+        raise OtelPatternsError("a run needs at least one event")
+    return _fold_ordered(ordered)
+
+
+def in_order(events: Iterable[PatternEvent]) -> list[PatternEvent]:
+    """Return distinct events by (time, lifecycle rank, event id); of two with one id the same one always stays."""
+    distinct: dict[str, PatternEvent] = {}
+    for event in events:
+        kept = distinct.get(event.event_id)
+        if kept is None:
+            distinct[event.event_id] = event
+        elif kept is not event:
+            # Compared as lines, not as objects: to Python 1, 1.0 and True are equal.
+            distinct[event.event_id] = min(kept, event, key=_tie_break)
+    return sorted(distinct.values(), key=order_key)
+
+
+def order_key(event: PatternEvent) -> tuple[int, int, str]:
+    """Key that sorts events as the fold does; random ids of one millisecond alone would not keep the lifecycle."""
+    return event.time_unix_nano, event.rank, event.event_id
+
+
+def _tie_break(event: PatternEvent) -> tuple[int, int, bytes]:
+    return event.time_unix_nano, event.rank, event.to_line()
+
+
+def _fold_ordered(events: Sequence[PatternEvent]) -> PatternRun:
+    first = events[0]
+    started = _first_of(events, names.EXECUTION_STARTED)
+    terminal = ending(events)
+    resolved = _first_of(events, names.SELECTION_RESOLVED)
+    version = _first_text(events, "template_version", "pattern_version")
+    start = started or first
+    document: dict[str, Any] = {
+        "pattern_run_id": first.pattern_run_id,
+        "pattern_id": (resolved or first).pattern_id,
+        "job_id": first.job_id,
+        "operation_kind": _first_text(events, "operation_kind", "operation_kind") or names.UNKNOWN_OPERATION,
+        "status": _status(started, terminal),
+        "started_at": format_timestamp(start.time_unix_nano),
+        "pattern_version": version,
+        "step_id": next((event.step_id for event in events if event.step_id is not None), None),
+        "inputs": _inputs(events),
+        "artifacts": _artifacts(events),
+        "outputs": _outputs(events, terminal),
+        "tool_metadata": _tool_metadata(events),
+        "events": [event.event_id for event in events],
+        "metrics": _metrics(events, terminal),
+        "finished_at": None,
+        "duration_seconds": None,
+        "error": None,
+    }
+    if terminal is not None:
+        document["finished_at"] = format_timestamp(terminal.time_unix_nano)
+        document["duration_seconds"] = max(0, terminal.time_unix_nano - start.time_unix_nano) / 1e9
+        document["error"] = error_of(terminal)
+    # Every part was checked or converted above: building without a second validation keeps foreign logs foldable.
+    return PatternRun.model_construct(**document)
+
+
+def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
+    """Return the event that ends a run: its last terminal one; a run's own end counts before `abandoned`."""
+    terminals = [event for event in events if event.is_terminal]
+    own = [event for event in terminals if event.details.get("error_type") != ABANDONED]
+    return (own or terminals or [None])[-1]
+
+
+def _status(started: PatternEvent | None, terminal: PatternEvent | None) -> str:
+    if terminal is None:
+        return names.PENDING if started is None else names.IN_PROGRESS
+    if terminal.event_type == names.EXECUTION_COMPLETED:
+        return terminal.status if terminal.status in _COMPLETED_STATUSES else names.SUCCESS
+    return names.FAILED
+
+
+def _first_of(events: Iterable[PatternEvent], event_type: str) -> PatternEvent | None:
+    return next((event for event in events if event.event_type == event_type), None)
+
+
+def _first_text(events: Sequence[PatternEvent], detail: str, recorded: str) -> str | None:
+    sources: tuple[Callable[[PatternEvent], Any], ...] = (
+        lambda event: event.details.get(detail),
+        lambda event: event.otel.get(recorded),
+    )
+    for source in sources:
+        for event in events:
+            value = source(event)
+            if isinstance(value, str) and value:
+                return value
+    return None
+
+
+def _inputs(events: Iterable[PatternEvent]) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    for event in events:
+        if event.event_type == names.SELECTION_RESOLVED:
+            inputs = dict(as_object(event.details.get("inputs_preview")) or inputs)
+    return inputs
+
+
+def _artifacts(events: Iterable[PatternEvent]) -> list[str]:
+    artifacts: list[str] = []
+    for event in events:
+        if event.event_type == names.TEMPLATE_EXPANDED:
+            artifacts += _texts(event.details.get("generated_artifacts"))
+        elif event.event_type == names.EXECUTION_COMPLETED:
+            artifacts = _texts(event.details.get("artifacts")) or artifacts
+    return artifacts
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [text for item in as_list(value) or [] if (text := _text(item)) is not None]
+
+
+def _text(value: object) -> str | None:
+    """Return a detail as text: a foreign log may hold a number or an object where a string belongs."""
+    if value is None or isinstance(value, str):
+        return value
+    converted = to_json_value(value)
+    return converted if isinstance(converted, str) else repr(converted)
+
+
+def _outputs(events: Iterable[PatternEvent], terminal: PatternEvent | None) -> dict[str, Any]:
+    outputs: dict[str, Any] = {}
+    if terminal is None or terminal.stage != names.EXECUTION:
+        return outputs
+    for name in ("exit_code", "duration_seconds"):
+        if name in terminal.details:
+            outputs[name] = terminal.details[name]
+    summary = terminal.details.get("result_summary")
+    if (members := as_object(summary)) is not None:
+        for name, value in members.items():
+            outputs.setdefault(name, value)
+    elif summary is not None:
+        outputs["result_summary"] = summary
+    return outputs
+
+
+def _tool_metadata(events: Iterable[PatternEvent]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    for event in events:
+        if event.event_type == names.EXECUTION_STARTED:
+            for name in ("command", "executor", "tool_name", "tool_version"):
+                if (text := _text(event.details.get(name))) is not None:
+                    metadata[name] = text
+    return metadata
+
+
+def _metrics(events: Sequence[PatternEvent], terminal: PatternEvent | None) -> dict[str, float]:
+    nanoseconds: dict[str, int] = {}
+    for stage in pair_stages(events):
+        metric = _STAGE_METRICS[stage.name]
+        spent = max(0, stage.closing.time_unix_nano - stage.opening.time_unix_nano)
+        nanoseconds[metric] = nanoseconds.get(metric, 0) + spent
+    if terminal is not None:
+        nanoseconds["total_ms"] = max(0, terminal.time_unix_nano - events[0].time_unix_nano)
+    return {metric: value / 1e6 for metric, value in nanoseconds.items()}
+
+
+def error_of(terminal: PatternEvent) -> dict[str, Any] | None:
+    """Return `{type, message, exit_code, stdout, stderr}` of a failing event, as far as it tells them; else None."""
+    details = terminal.details
+    if terminal.event_type == names.EXECUTION_COMPLETED:
+        if terminal.status != names.FAILED:
+            return None
+        fields = {"type": details.get("error_type", "tool_error"), "message": details.get("error_message")}
+    elif terminal.event_type == names.SELECTION_FAILED:
+        fields = {"type": "selection_failed", "message": details.get("error") or details.get("reason")}
+    elif terminal.event_type == names.VALIDATION_FAILED:
+        fields = {"type": "validation_failed", "message": _failed_checks(details.get("failed_checks"))}
+    else:
+        fields = {
+            "type": details.get("error_type") or "execution_failed",
+            "message": details.get("error_message"),
+            "stdout": details.get("stdout_preview"),
+            "stderr": details.get("stderr_preview"),
+        }
+    error: dict[str, Any] = {name: text for name, value in fields.items() if (text := _text(value)) is not None}
+    code = details.get("exit_code")
+    if is_integer(code):
+        error["exit_code"] = int(code)
+    return error
+
+
+def _failed_checks(value: object) -> str | None:
+    if (checks := as_list(value)) is None:
+        return _text(value)
+    lines = [
+        _text(check)
+        if (members := as_object(check)) is None
+        else f"{_text(members.get('check'))}: {_text(members.get('error'))}"
+        for check in checks
+    ]
+    return "; ".join(line for line in lines if line) or None
+
+
+def find_anomalies(events: Iterable[PatternEvent]) -> list[Anomaly]:
+    """Return what is odd in one run's events, in order: it never breaks the fold, but somebody should know."""
+    given = sorted(events, key=_tie_break)
+    ordered = in_order(given)
+    found = list(_conflicts(given))
+    started: PatternEvent | None = None
+    ended: PatternEvent | None = None
+    has_start = any(event.event_type == names.EXECUTION_STARTED for event in ordered)
+    for event in ordered:
+        if event.event_type not in names.LIFECYCLE_RANK:
+            found.append(Anomaly("unknown_type", event.event_id, f"event type {event.event_type!r} is not known"))
+        elif ended is not None:
+            kind = "second_end" if event.is_terminal else "event_after_end"
+            found.append(Anomaly(kind, event.event_id, f"{event.event_type} comes after {ended.event_type}"))
+        elif event.event_type == names.EXECUTION_STARTED and started is not None:
+            found.append(Anomaly("second_start", event.event_id, "execution was started before"))
+        if event.event_type == names.EXECUTION_STARTED:
+            started = started or event
+        if event.event_type in (names.EXECUTION_COMPLETED, names.EXECUTION_FAILED):
+            if not has_start:
+                found.append(Anomaly("no_start", event.event_id, f"{event.event_type} without execution.started"))
+            elif started is None:
+                found.append(Anomaly("end_before_start", event.event_id, "the execution ends before it starts"))
+        if event.is_terminal:
+            ended = ended or event
+    return found
+
+
+def _conflicts(events: Sequence[PatternEvent]) -> Iterable[Anomaly]:
+    seen: dict[str, PatternEvent] = {}
+    jobs: set[str] = set()
+    for event in events:
+        kept = seen.setdefault(event.event_id, event)
+        if kept.to_line() != event.to_line():
+            yield Anomaly("conflicting_copy", event.event_id, "two different events have this id")
+        if jobs and event.job_id not in jobs:
+            yield Anomaly(
+                "other_job", event.event_id, f"the run belongs to {sorted(jobs)[0]}, this says {event.job_id}"
+            )
+        jobs.add(event.job_id)

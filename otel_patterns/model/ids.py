@@ -1,0 +1,59 @@
+"""Identity: which ids are good, and the trace and span ids that follow from them (design section 2, invariant 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+_SUFFIX: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+EVENT_ID_PATTERN: Final = f"^EVT-{_SUFFIX}$"
+RUN_ID_PATTERN: Final = f"^PRUN-{_SUFFIX}$"
+JOB_ID_PATTERN: Final = f"^JOB-{_SUFFIX}$"
+STEP_ID_PATTERN: Final = f"^STEP-{_SUFFIX}$"
+PATTERN_ID_PATTERN: Final = "^PAT-[A-Z0-9-]+$"
+
+_ULID: Final = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_CROCKFORD_VALUE: Final = {char: value for value, char in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+_ULID_RANDOM_BITS: Final = 80
+
+
+def ulid_number(text: str) -> int | None:
+    """Return the 128 bits of a ULID, or None when `text` is no ULID or zero (a trace id must not be zero)."""
+    if _ULID.fullmatch(text) is None:
+        return None
+    number = 0
+    for char in text:
+        number = number << 5 | _CROCKFORD_VALUE[char]
+    return number or None
+
+
+def ulid_unix_nano(run_id: str) -> int | None:
+    """Return the time inside a `PRUN-<ULID>`, in nanoseconds since 1970; None when the run id is no ULID."""
+    number = ulid_number(run_id.removeprefix("PRUN-"))
+    return None if number is None else (number >> _ULID_RANDOM_BITS) * 1_000_000
+
+
+def trace_id(job_id: str, run_id: str) -> str:
+    """Return the 32 hex digits of a run's own trace id.
+
+    `PRUN-<ULID>` is the trace id: the ULID's bits. Any other run id is hashed together with its job id,
+    because ids like `PRUN-TEST-001` repeat from job to job.
+    """
+    number = ulid_number(run_id.removeprefix("PRUN-"))
+    return f"{number:032x}" if number is not None else _digest(16, "otel_patterns/trace/1", job_id, run_id)
+
+
+def span_id(run_id: str, *role: str) -> str:
+    """Return the 16 hex digits of the span with that role (`"root"`, `"marker"`, `"stage", name, event id`)."""
+    return _digest(8, "otel_patterns/span/1", run_id, *role)
+
+
+def _digest(size: int, *parts: str) -> str:
+    # Length-prefixed, so that ("1", "23") and ("12", "3") differ.
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    data = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    digest = hashlib.sha256(data).digest()
+    while not any(digest[:size]):
+        digest = hashlib.sha256(digest).digest()
+    return digest[:size].hex()

@@ -1,0 +1,39 @@
+"""Timestamps: RFC 3339 in UTC, and integers of nanoseconds since 1970."""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from datetime import datetime, timezone
+from typing import Final
+
+_DATE: Final = (
+    r"(?:(?:19[7-9][0-9]|2[01][0-9]{2})-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?:19(?:7[26]|8[048]|9[26])|2000|20(?:0[48]|[2468][048]|[13579][26])|21(?:0[48]|[2468][048]|[13579][26]))-02-29)"
+)
+# One pattern for model and schema. Years 1970 to 2199: what fits 64-bit nanoseconds in every backend.
+TIMESTAMP_PATTERN: Final = rf"^{_DATE}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|\+00:00)$"
+_TIMESTAMP: Final = re.compile(TIMESTAMP_PATTERN[1:-1], re.ASCII)
+_SECONDS_LENGTH: Final = len("1970-01-01T00:00:00")
+
+
+def is_timestamp(text: str) -> bool:
+    """Tell whether `text` is an RFC 3339 UTC timestamp (`Z` or `+00:00`) of the years 1970 to 2199."""
+    return _TIMESTAMP.fullmatch(text) is not None
+
+
+def parse_timestamp(text: str) -> int:
+    """Return nanoseconds since 1970 of a timestamp that `is_timestamp` accepts, exact to the nanosecond."""
+    year, month, day = int(text[0:4]), int(text[5:7]), int(text[8:10])
+    hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
+    seconds = timegm((year, month, day, hour, minute, second))
+    fraction = text[_SECONDS_LENGTH + 1 :].rstrip("Z").removesuffix("+00:00") if text[_SECONDS_LENGTH] == "." else ""
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
+
+
+def format_timestamp(unix_nano: int) -> str:
+    """Return RFC 3339 UTC with microseconds and `Z`; what is below a microsecond is cut off."""
+    seconds, nano = divmod(unix_nano, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nano // 1000:06d}Z"

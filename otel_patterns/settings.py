@@ -1,0 +1,148 @@
+"""Settings of the package: one table, read from arguments, then the environment, then the default.
+
+The standard `OTEL_*` variables belong to OpenTelemetry and are honoured where spans are made and sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ConfigurationError
+
+Validation = Literal["lenient", "strict"]
+Export = Literal["auto", "otlp", "off"]
+Join = Literal["child", "link"]
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the settings table: where a field of `Settings` comes from and what it means."""
+
+    field: str
+    variable: str
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting(
+        "journal",
+        "OTEL_PATTERNS_JOURNAL",
+        "state/events/pattern_events.jsonl",
+        "Path of the journal, relative to the working directory.",
+    ),
+    Setting(
+        "job_scoped",
+        "OTEL_PATTERNS_JOB_SCOPED",
+        False,
+        "Write each event also to `jobs/<job_id>/pattern_events.jsonl` beside the journal.",
+    ),
+    Setting(
+        "validation",
+        "OTEL_PATTERNS_VALIDATION",
+        "lenient",
+        "What `emit` demands of details: `lenient` reports what is missing, `strict` raises.",
+        ("lenient", "strict"),
+    ),
+    Setting(
+        "export",
+        "OTEL_PATTERNS_EXPORT",
+        "auto",
+        "Send runs as traces: `auto` when configured or an OTLP endpoint is in the environment, `otlp` always, `off`.",
+        ("auto", "otlp", "off"),
+    ),
+    Setting(
+        "join",
+        "OTEL_PATTERNS_JOIN",
+        "child",
+        "How a run relates to the span that is current when it starts: `child` of it, or own trace with a `link`.",
+        ("child", "link"),
+    ),
+    Setting(
+        "run_url",
+        "OTEL_PATTERNS_RUN_URL",
+        "",
+        "URL of a run's page with `{run_id}` and `{job_id}`; recorded as `cicd.pipeline.run.url.full`.",
+    ),
+    Setting(
+        "jaeger_url",
+        "OTEL_PATTERNS_JAEGER_URL",
+        "http://localhost:16686",
+        "Base URL of the Jaeger UI, for links; empty for none.",
+    ),
+    Setting(
+        "grafana_url",
+        "OTEL_PATTERNS_GRAFANA_URL",
+        "",
+        "Base URL of Grafana, for links; empty for none.",
+    ),
+    Setting(
+        "grafana_datasource",
+        "OTEL_PATTERNS_GRAFANA_DATASOURCE",
+        "tempo",
+        "UID of Grafana's Tempo data source, for links.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved settings; see `TABLE` for what each means."""
+
+    journal: Path
+    job_scoped: bool
+    validation: Validation
+    export: Export
+    join: Join
+    run_url: str
+    jaeger_url: str
+    grafana_url: str
+    grafana_datasource: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, /, **arguments: Any) -> Settings:
+        """Return settings from `arguments` that are not None, else the environment, else the default.
+
+        Raises:
+            ConfigurationError: A value is not one of the choices, or the argument is no setting.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for row in TABLE:
+            value = arguments.pop(row.field, None)
+            name = row.field
+            if value is None and (text := environ.get(row.variable, "")) != "":
+                value, name = text, row.variable
+            values[row.field] = _convert(row, name, row.default if value is None else value)
+        if arguments:
+            unknown = next(iter(arguments))
+            known = ", ".join(field.name for field in fields(cls))
+            raise ConfigurationError(unknown, arguments[unknown], f"no such setting; there are {known}")
+        return cls(**values)
+
+
+def _convert(row: Setting, name: str, value: object) -> object:
+    if row.field == "journal":
+        if not isinstance(value, (str, os.PathLike)):
+            raise ConfigurationError(name, value, "give a path")
+        return Path(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell
+    if isinstance(row.default, bool):
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in _TRUE:
+            return True
+        if str(value).lower() in _FALSE:
+            return False
+        raise ConfigurationError(name, value, "give true or false")
+    text = str(value)
+    if row.choices and text not in row.choices:
+        raise ConfigurationError(name, value, f"give one of {', '.join(row.choices)}")
+    return text
