@@ -1,0 +1,234 @@
+"""Appending to the journal: one whole line, alone on its line, once, in the kernel when `append` returns.
+
+The protocol (design section 7; each step has a fault it prevents, facts: durability 2):
+
+1. thread lock, then `flock` on `<journal>.lock` with a deadline;
+2. compare the path's inode with the descriptor's: after a rename or delete from outside, writes would vanish;
+3. look at the last byte: after a writer was killed inside its write, the next line would be glued to the fragment;
+4. one `os.write` on `O_APPEND`; a short write goes on, an error cuts back to the old size.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..errors import Guard
+from .cursor import Cursor, segment_of
+from .descriptor import Descriptor
+from .lock import FileLock
+
+LOCK_TIMEOUT_SECONDS: Final = 2.0
+SPOOL_LINES: Final = 10_000
+SPOOL_BYTES: Final = 16 * 1024 * 1024
+# After a failure lines go straight to the spool for this long: else every emit would wait for the lock's deadline.
+_RETRY_SECONDS: Final = 1.0
+# And a new try waits this long: a lock held for hours must not cost the engine two seconds out of three.
+_RETRY_LOCK_TIMEOUT_SECONDS: Final = 0.05
+
+State = Literal["journaled", "spooled", "lost"]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where an appended line is.
+
+    Attributes:
+        state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
+            until writing works again. `lost`: the spool was full.
+        start: Cursor of the line's first byte; None unless journaled.
+        end: Cursor behind the line's newline; None unless journaled.
+    """
+
+    state: State
+    start: Cursor | None = None
+    end: Cursor | None = None
+
+
+class Journal:
+    """The writing end of one journal file. Thread-safe, fork-safe, and safe to re-enter from a signal handler.
+
+    Never raises: a line that cannot be written is spooled and counted in `guard.counts["spooled"]`,
+    one that does not even fit the spool in `guard.counts["lost"]`. A signal handler's line is spooled too when the
+    signal interrupted an append of its own thread, which writes it before it returns.
+
+    Args:
+        path: The journal.
+        guard: Where failures are counted.
+        lock_path: The lock file; None means `<path>.lock`.
+        spool_lines: How many lines may wait in memory.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        guard: Guard | None = None,
+        lock_path: str | None = None,
+        spool_lines: int = SPOOL_LINES,
+    ) -> None:
+        self.path = os.path.abspath(path)
+        self.guard = guard or Guard()
+        self._lock_path = lock_path or f"{self.path}.lock"
+        self._spool_lines = spool_lines
+        self._reset()
+        _all_journals.add(self)
+
+    def _reset(self) -> None:
+        """Start without locks, descriptors and spooled lines, as a new object or a forked child must."""
+        self._lock = threading.RLock()
+        self._file_lock = FileLock(self._lock_path)
+        self._file = Descriptor(self.path, flags=os.O_APPEND)
+        self._is_writing = False
+        self._spool: deque[bytes] = deque()
+        self._spool_bytes = 0
+        # Zero: the last write went well.
+        self._retry_at = 0.0
+
+    def append(self, line: bytes) -> Receipt:
+        """Write one line, which ends with its only newline, and return where it is."""
+        if self._retry_at and time.monotonic() < self._retry_at:
+            return self._keep(line, "writing failed a moment ago")
+        # A stopped thread must not block the engine for longer than a stopped process may.
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            return self._keep(line, "another thread holds the journal")
+        try:
+            if self._is_writing:
+                return self._keep(line, None)
+            try:
+                receipt = self._write_locked(line, _RETRY_LOCK_TIMEOUT_SECONDS if self._retry_at else None)
+            except Exception as error:  # noqa: BLE001  # an engine deep in recursion must not fail here either
+                self._retry_at = time.monotonic() + _RETRY_SECONDS
+                return self._keep(line, f"{type(error).__name__}: {error}")
+            if self._spool:
+                self.flush()
+            return receipt
+        finally:
+            self._lock.release()
+
+    def flush(self) -> int:
+        """Try to write what is spooled and return how many lines are still spooled."""
+        if self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            try:
+                with self.guard.protect("append"):
+                    # Again when a signal handler appended meanwhile.
+                    while self._spool and not self._is_writing:
+                        self._write_locked(b"", None)
+            finally:
+                self._lock.release()
+        return len(self._spool)
+
+    @property
+    def spooled(self) -> int:
+        """How many lines wait in memory for writing to work again."""
+        return len(self._spool)
+
+    def close(self) -> None:
+        """Close the descriptors. Appending again opens them again."""
+        with self._lock:
+            self._file_lock.close()
+            self._file.close()
+
+    def adopt_after_fork(self) -> None:
+        """Let go of what is the parent's: its descriptors share its flock, its spooled lines are its own to write."""
+        self._file_lock.close()
+        self._file.close()
+        self._reset()
+
+    def _write_locked(self, line: bytes, timeout_seconds: float | None) -> Receipt:
+        self._is_writing = True
+        try:
+            self._file_lock.acquire(LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
+            status = self._file.status()
+            if status is None or not self._file.is_at_path():
+                status = self._file.open()
+            spooled = list(self._spool)
+            data = b"".join((self._healing(status.st_size), *spooled, line))
+            end = self._write(data)
+            for written in spooled:
+                self._spool.popleft()
+                self._spool_bytes -= len(written)
+            self._retry_at = 0.0
+        finally:
+            try:
+                self._file_lock.release()
+            finally:
+                self._is_writing = False
+        segment = segment_of(status)
+        return Receipt("journaled", Cursor(segment, end - len(line)), Cursor(segment, end))
+
+    def _healing(self, size: int) -> bytes:
+        return b"\n" if size and os.pread(self._file.number, 1, size - 1) != b"\n" else b""
+
+    def _write(self, data: bytes) -> int:
+        """Write all of `data` or nothing, and return the offset behind it."""
+        number = self._file.number
+        written = os.write(number, data)
+        try:
+            while written < len(data):
+                written += os.write(number, memoryview(data)[written:])
+        except BaseException:
+            # Under the lock nobody else wrote: what stands at the end is our own fragment.
+            os.ftruncate(number, os.lseek(number, 0, os.SEEK_CUR) - written)
+            raise
+        # Asked, not added up: the file may have been cut from outside since its size was taken.
+        return os.lseek(number, 0, os.SEEK_CUR)
+
+    def _keep(self, line: bytes, reason: str | None) -> Receipt:
+        """Put a line into the spool; `reason` None means that it will be written in a moment."""
+        size = len(line)
+        if len(self._spool) < self._spool_lines and self._spool_bytes + size <= SPOOL_BYTES:
+            self._spool.append(line)
+            self._spool_bytes += size
+            if reason is not None:
+                self.guard.report("spooled", f"journal {self.path}: event kept in memory: {reason}")
+            return Receipt("spooled")
+        full = ", the spool is full" if self._spool_lines else ""
+        self.guard.report("lost", f"journal {self.path}: event lost{full}: {reason or 'too many signals'}")
+        return Receipt("lost")
+
+
+_all_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+_journals: dict[str, Journal] = {}
+
+
+def open_journal(path: str | os.PathLike[str], guard: Guard | None = None) -> Journal:
+    """Return this process's journal for a path: one object, so one pair of descriptors, however often it is asked."""
+    absolute = os.path.abspath(path)
+    # Without a lock: setdefault is one step, and a journal that loses the race has opened nothing yet.
+    return _journals.get(absolute) or _journals.setdefault(absolute, Journal(absolute, guard=guard))
+
+
+def append_once(path: str, line: bytes, *, lock_path: str, guard: Guard) -> Receipt:
+    """Append to a file that is written now and then, without keeping its descriptors open (per-job logs).
+
+    What cannot be written is lost, and counted so: nobody would write it later.
+    """
+    journal = Journal(path, guard=guard, lock_path=lock_path, spool_lines=0)
+    try:
+        return journal.append(line)
+    finally:
+        journal.close()
+
+
+@atexit.register
+def _flush_all() -> None:
+    for journal in list(_all_journals):
+        if journal.spooled and (left := journal.flush()):
+            journal.guard.report("lost", f"journal {journal.path}: {left} events kept in memory are lost at exit")
+
+
+def _adopt_all_after_fork() -> None:
+    # At once and not at the next append: the child has one thread now, and a descriptor it holds keeps the flock alive.
+    for journal in list(_all_journals):
+        journal.adopt_after_fork()
+
+
+os.register_at_fork(after_in_child=_adopt_all_after_fork)

@@ -1,0 +1,218 @@
+"""The events of this process's live runs, read from the journal once for all of them.
+
+A run's prefix must be taken from the journal, not from memory: other processes may have written into it, and the
+order that counts is the journal's. Reading costs what was written since the run began, not the whole log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+
+from ..clock import Clock
+from ..errors import InvalidEventError
+from ..model.events import PatternEvent
+from ..model.ids import ulid_unix_nano
+from ..model.times import parse_timestamp
+from .cursor import Cursor, segment_of
+from .read import Line, ReadReport, open_to_read, parse_document, read_lines, read_lines_backward
+
+# How far the clocks of two hosts that write one run may be apart.
+CLOCK_SKEW_NANO: Final = 60_000_000_000
+# One writer with a slow clock must not end the search backwards: only a stretch of older lines does.
+_OLDER_LINES: Final = 64
+_REMEMBERED_RUNS: Final = 20_000
+_RUN_ID: Final = re.compile(rb'"pattern_run_id"\s*:\s*"(PRUN-[A-Za-z0-9._-]+)"')
+_ESCAPE: Final = b"\\u"
+
+
+@dataclass
+class _Run:
+    """A run that was asked for: its distinct events, and from where to where its lines stand in the present file."""
+
+    events: list[PatternEvent] = field(default_factory=list[PatternEvent])
+    ids: set[str] = field(default_factory=set[str])
+    lines: dict[int, int] = field(default_factory=dict[int, int])
+
+    def add(self, line: Line) -> None:
+        self.lines[line.offset] = line.end
+        try:
+            event = PatternEvent.from_document(parse_document(line))
+        except (ValueError, InvalidEventError):
+            return
+        # Distinct events in journal order: a copy written later is none.
+        if event.event_id not in self.ids:
+            self.ids.add(event.event_id)
+            self.events.append(event)
+
+
+class RunTail:
+    """Reads one journal forward and keeps the events of the runs that were asked for. For one thread."""
+
+    def __init__(self, path: str, *, clock: Clock) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._segment = ""
+        self._position = 0
+        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        # Where the lines of other runs stand: such a run may become ours, or one that has ended may go on.
+        self._lines: OrderedDict[str, dict[int, int]] = OrderedDict()
+        # Of a run born later, every line before the position is in `_runs` or `_lines`; zero: of any run.
+        self._complete_since = 0
+        file = open_to_read(path)
+        if file is not None:
+            self._use(file)
+            last = next(read_lines_backward(file, os.fstat(file.fileno()).st_size), None)
+            self._position = last.end if last is not None else 0
+            # Taken after the position: of a run that is born later, no line can stand before it.
+            self._complete_since = clock.now_unix_nano()
+
+    def events(self, run_id: str, start: Cursor, end: Cursor, *, made_here: bool) -> list[PatternEvent]:
+        """Return a run's distinct events in journal order, read at least up to `end`.
+
+        When the journal was replaced or cut, the events of a run that was asked for before are kept.
+
+        Args:
+            run_id: The run.
+            start: Where this process's line stands that the caller has in mind.
+            end: The end of that line.
+            made_here: The run id was made by this process, so its time is not skewed.
+        """
+        self._look(start)
+        run = self._runs.get(run_id) or self._begin(run_id, made_here=made_here)
+        is_here = start.segment == self._segment
+        self._advance(end.offset if is_here else None)
+        if is_here and start.offset not in run.lines and self._holds(run_id, start, end):
+            # The line was passed by: the file was cut and has grown again since, or the clock was set back.
+            run = self._runs[run_id] = _Run()
+            self._restart()
+            self._advance(None)
+        return list(run.events)
+
+    def catch_up(self) -> None:
+        """Read on to the last complete line."""
+        self._advance(None)
+
+    def forget(self, run_id: str) -> None:
+        """Drop the events of a run that has ended; when it is asked for again, they are read again."""
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            self._remember(run_id, run.lines)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _look(self, start: Cursor) -> None:
+        """Turn to the file at the path when the line stands in another one than ours, or when ours was cut."""
+        if self._file is not None and self._segment == start.segment:
+            if os.fstat(self._file.fileno()).st_size < self._position:
+                self._restart()
+            return
+        there = open_to_read(self._path)
+        if there is None:
+            return
+        if self._file is not None and segment_of(os.fstat(there.fileno())) == self._segment:
+            # A late note about a line of a former file.
+            there.close()
+            return
+        # Others may have written into the former file after our last look.
+        self._advance(None)
+        self._use(there)
+
+    def _use(self, file: BinaryIO) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._segment = file, segment_of(os.fstat(file.fileno()))
+        self._restart()
+
+    def _restart(self) -> None:
+        """Read the file from its beginning: any run may have lines there."""
+        self._position = 0
+        self._complete_since = 0
+        self._lines.clear()
+        for run in self._runs.values():
+            run.lines.clear()
+
+    def _begin(self, run_id: str, *, made_here: bool) -> _Run:
+        run = self._runs[run_id] = _Run()
+        if len(self._runs) > _REMEMBERED_RUNS:
+            self.forget(next(iter(self._runs)))
+        if self._file is None:
+            return run
+        known = self._lines.pop(run_id, {})
+        born = ulid_unix_nano(run_id)
+        skew = 0 if made_here else CLOCK_SKEW_NANO
+        if self._complete_since == 0 or (born is not None and born - skew > self._complete_since):
+            lines = [line for start, end in known.items() for line in read_lines(self._file, start, end)]
+        else:
+            limit = None if born is None else born - CLOCK_SKEW_NANO
+            lines = _search_backward(self._file, self._position, run_id, limit)
+        for line in lines:
+            run.add(line)
+        return run
+
+    def _advance(self, end: int | None) -> None:
+        """Read complete lines up to `end`, or all there are."""
+        if self._file is None or (end is not None and end <= self._position):
+            return
+        report = ReadReport()
+        for line in read_lines(self._file, self._position, end, report=report):
+            run_id = _run_id_of(line)
+            if run_id in self._runs:
+                self._runs[run_id].add(line)
+            elif run_id:
+                self._remember(run_id, {line.offset: line.end})
+        self._position = report.end
+
+    def _remember(self, run_id: str, lines: dict[int, int]) -> None:
+        self._lines.setdefault(run_id, {}).update(lines)
+        if len(self._lines) > _REMEMBERED_RUNS:
+            for _ in range(_REMEMBERED_RUNS // 2):
+                dropped, _lines = self._lines.popitem(last=False)
+                self._complete_since = max(self._complete_since, (ulid_unix_nano(dropped) or 0) + 1)
+
+    def _holds(self, run_id: str, start: Cursor, end: Cursor) -> bool:
+        """Tell whether a line of the run stands at `start` now."""
+        if self._file is None:
+            return False
+        line = next(read_lines(self._file, start.offset, end.offset), None)
+        return line is not None and line.offset == start.offset and _run_id_of(line) == run_id
+
+
+def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -> list[Line]:
+    """Return the run's lines before byte `end`, in order, looking back to lines stamped before `limit`."""
+    found: list[Line] = []
+    needle = run_id.encode()
+    older = 0
+    for line in read_lines_backward(file, end):
+        if (needle in line.data or _ESCAPE in line.data) and _run_id_of(line) == run_id:
+            found.append(line)
+        if limit is not None:
+            older = older + 1 if _is_older(line, limit) else 0
+            if older == _OLDER_LINES:
+                break
+    return found[::-1]
+
+
+def _is_older(line: Line, limit: int) -> bool:
+    try:
+        return parse_timestamp(parse_document(line)["timestamp"]) < limit
+    except ValueError:
+        return False
+
+
+def _run_id_of(line: Line) -> str:
+    found = _RUN_ID.findall(line.data)
+    if len(found) == 1 and _ESCAPE not in line.data:
+        return found[0].decode()
+    try:
+        # None or an escape: key or id may be written with escapes. Several: details hold such a key too.
+        return parse_document(line)["pattern_run_id"]
+    except ValueError:
+        return ""

@@ -1,0 +1,28 @@
+"""Fixtures of the journal's tests."""
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pytest
+
+from otel_patterns.journal import follow, tail
+from otel_patterns.journal.read import open_to_read
+from tests.unit.journal.lines import CountingFile
+
+
+def _open_counting(path: str | os.PathLike[str]) -> BinaryIO | None:
+    file = open_to_read(path)
+    if file is None:
+        return None
+    with file:
+        return CountingFile(os.dup(file.fileno()), "rb")  # pyright: ignore[reportReturnType]  # raw BinaryIO
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingFile]]:
+    """Yield the class that counts what following and tailing read."""
+    monkeypatch.setattr(follow, "open_to_read", _open_counting)
+    monkeypatch.setattr(tail, "open_to_read", _open_counting)
+    CountingFile.bytes_read = 0
+    yield CountingFile

@@ -1,0 +1,58 @@
+"""Lines of a journal, and files that count what is read of them."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from otel_patterns.clock import encode_ulid
+from otel_patterns.journal.read import Line, ReadReport, read_documents, read_lines
+from tests.documents import RUN_ID, event_document
+
+
+def run_id_at(unix_nano: int, number: int = 1) -> str:
+    """Return the id of a run that was born then."""
+    return f"PRUN-{encode_ulid(unix_nano // 1_000_000 << 80 | number)}"
+
+
+def event_line(number: int, *, run_id: str = RUN_ID, size: int = 0, **changes: Any) -> bytes:
+    """Return an event's line, newline included; `size` bytes of padding make it longer."""
+    details = {"number": number, "text": "x" * size}
+    document = event_document(
+        **{"event_id": f"EVT-{number:026d}", "pattern_run_id": run_id, "details": details, **changes}
+    )
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def add(path: Path, data: bytes) -> tuple[int, int]:
+    """Append bytes as any program might, and return where they begin and end."""
+    with path.open("ab") as file:
+        file.write(data)
+        return file.tell() - len(data), file.tell()
+
+
+def event_ids(path: Path, **wanted: str) -> list[str]:
+    """Return the ids of a journal's events in journal order, copies included."""
+    return [
+        document["event_id"]
+        for _, document in read_documents(path)
+        if all(document[key] == value for key, value in wanted.items())
+    ]
+
+
+def all_lines(path: Path, report: ReadReport | None = None) -> list[Line]:
+    """Return every complete line of a file that is not empty."""
+    with path.open("rb") as file:
+        return list(read_lines(file, report=report))
+
+
+class CountingFile(io.FileIO):
+    """A file that adds up what is read through all objects of this class."""
+
+    bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read like any file, and count."""
+        data = super().read(-1 if size is None else size)
+        CountingFile.bytes_read += len(data)
+        return data

@@ -1,0 +1,612 @@
+"""Appending: one whole line, alone on its line, once, or a receipt that says otherwise."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_patterns.errors import Guard
+from otel_patterns.journal import append as append_module
+from otel_patterns.journal.append import Journal, Receipt, append_once, open_journal
+from otel_patterns.journal.lock import FileLock
+from otel_patterns.journal.read import ReadReport, read_documents
+from tests.unit.journal.lines import add, all_lines, event_ids, event_line
+
+Shim = Callable[..., Any]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a journal that does not exist yet."""
+    return tmp_path / "pattern_events.jsonl"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    """Yield a journal at `path` and close it."""
+    journal = Journal(path)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """Let files get exactly the mode that is asked for."""
+    former = os.umask(0)
+    yield
+    os.umask(former)
+
+
+class FakeTime:
+    """Stands in for the module `time`: seconds go by only when told."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    """Replace the clock that decides when a failed journal is tried again."""
+    fake = FakeTime()
+    monkeypatch.setattr(append_module, "time", fake)
+    return fake
+
+
+class Writes:
+    """Stands in for `os.write`: each call takes the next of `script`, a size to write, or an error to raise.
+
+    When the script has ended, everything is written.
+    """
+
+    def __init__(self, *script: int | Exception) -> None:
+        self.script = list(script)
+        self.sizes: list[int] = []
+        self._write = os.write
+
+    def __call__(self, descriptor: int, data: Any) -> int:
+        self.sizes.append(len(data))
+        step = self.script.pop(0) if self.script else len(data)
+        if isinstance(step, Exception):
+            raise step
+        return self._write(descriptor, bytes(data)[:step])
+
+
+NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def bytes_at(path: Path, receipt: Receipt) -> bytes:
+    """Return what stands between the cursors of a receipt."""
+    assert receipt.start is not None
+    assert receipt.end is not None
+    status = path.stat()
+    assert receipt.start.segment == receipt.end.segment == f"{status.st_dev:x}-{status.st_ino:x}"
+    return path.read_bytes()[receipt.start.offset : receipt.end.offset]
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody holds the lock of a journal."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(0)
+    except Exception as error:
+        assert "locked by another process" in str(error)
+        return True
+    finally:
+        lock.close()
+    return False
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_append_without_directory_makes_private_files(tmp_path: Path) -> None:
+    """Directories are made 0700 and files 0600: events may hold what other users must not see."""
+    journal = Journal(tmp_path / "state" / "events" / "pattern_events.jsonl")
+    assert journal.append(event_line(1)).state == "journaled"
+    journal.close()
+    modes = {str(made.relative_to(tmp_path)): stat.S_IMODE(made.stat().st_mode) for made in tmp_path.rglob("*")}
+    assert modes == {
+        "state": 0o700,
+        "state/events": 0o700,
+        "state/events/pattern_events.jsonl": 0o600,
+        "state/events/pattern_events.jsonl.lock": 0o600,
+    }
+
+
+def test_append_several_lines_stand_in_order_where_receipts_say(path: Path, journal: Journal) -> None:
+    """Each receipt's cursors enclose exactly the line, in a file that holds the lines and nothing else."""
+    lines = [event_line(number, size=size) for number, size in enumerate((0, 5000, 200_000, 1))]
+    receipts = [journal.append(line) for line in lines]
+    assert path.read_bytes() == b"".join(lines)
+    assert [bytes_at(path, receipt) for receipt in receipts] == lines
+
+
+def test_append_after_torn_tail_begins_new_line(path: Path) -> None:
+    """Cut at every byte of the last line, a journal keeps all others, reports the fragment, and takes the next line."""
+    first, last, new = event_line(1), event_line(2), event_line(3)
+    for cut in range(len(last) + 1):
+        path.write_bytes(first + last[:cut])
+        journal = Journal(path)
+        receipt = journal.append(new)
+        journal.close()
+        is_torn = 0 < cut < len(last)
+        assert path.read_bytes() == first + last[:cut] + (b"\n" if is_torn else b"") + new
+        assert bytes_at(path, receipt) == new
+        report = ReadReport()
+        numbers = [document["details"]["number"] for _, document in read_documents(path, report=report)]
+        is_whole = cut >= len(last) - 1
+        assert numbers == ([1, 2, 3] if is_whole else [1, 3])
+        skipped = [(bad.offset, bad.length) for bad in report.bad_lines]
+        assert skipped == ([] if is_whole or cut == 0 else [(len(first), cut)])
+
+
+def test_append_short_write_goes_on(path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that took only a part is continued with the rest."""
+    journal.append(event_line(1))
+    writes = Writes(100, 1, 50)
+    monkeypatch.setattr(os, "write", writes)
+    line = event_line(2)
+    receipt = journal.append(line)
+    assert writes.sizes == [len(line), len(line) - 100, len(line) - 101, len(line) - 151]
+    assert receipt.state == "journaled"
+    assert bytes_at(path, receipt) == line
+    assert path.read_bytes() == event_line(1) + line
+
+
+@pytest.mark.parametrize("script", [(NO_SPACE,), (100, NO_SPACE), (100, 3, OSError(errno.EIO, "broken"))])
+def test_append_write_error_cuts_back_and_keeps_line(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, script: tuple[int | Exception, ...]
+) -> None:
+    """A line that cannot be written whole leaves no byte behind, is counted, and is written once writing works."""
+    journal.append(event_line(1))
+    writes = Writes(*script)
+    monkeypatch.setattr(os, "write", writes)
+    receipt = journal.append(event_line(2))
+    assert len(writes.sizes) == len(script)
+    assert receipt == Receipt("spooled")
+    assert path.read_bytes() == event_line(1)
+    assert journal.guard.counts == {"spooled": 1}
+    assert not is_locked(path)
+    assert journal.flush() == 0
+    assert path.read_bytes() == event_line(1) + event_line(2)
+
+
+def test_append_after_failure_writes_kept_lines_first(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, time: FakeTime
+) -> None:
+    """Lines stay in order: what was kept in memory is written before the line that found writing possible again."""
+    monkeypatch.setattr(os, "write", Writes(NO_SPACE))
+    states = [journal.append(event_line(number)).state for number in (1, 2, 3)]
+    time.seconds += 1.01
+    receipt = journal.append(event_line(4))
+    assert states == ["spooled"] * 3
+    assert receipt.state == "journaled"
+    assert path.read_bytes() == b"".join(event_line(number) for number in (1, 2, 3, 4))
+    assert bytes_at(path, receipt) == event_line(4)
+    assert journal.spooled == 0
+
+
+def test_append_within_second_of_failure_does_not_try(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, time: FakeTime
+) -> None:
+    """For a second after a failure nothing is tried: a try may cost the lock's whole deadline."""
+    writes = Writes(NO_SPACE, NO_SPACE)
+    monkeypatch.setattr(os, "write", writes)
+    journal.append(event_line(1))
+    for _ in range(50):
+        time.seconds += 0.0199
+        assert journal.append(event_line(2)).state == "spooled"
+    assert len(writes.sizes) == 1
+    time.seconds += 0.0199
+    assert journal.append(event_line(3)).state == "spooled"
+    assert len(writes.sizes) == 2
+
+
+def test_append_line_larger_than_spool_is_lost_and_not_tried_again_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, time: FakeTime
+) -> None:
+    """The second of rest holds also when nothing could be kept: else every emit would wait for the deadline."""
+    monkeypatch.setattr(append_module, "SPOOL_BYTES", 100)
+    writes = Writes(NO_SPACE)
+    monkeypatch.setattr(os, "write", writes)
+    journal = Journal(path)
+    assert journal.append(event_line(1)).state == "lost"
+    assert journal.append(event_line(2)).state == "lost"
+    assert len(writes.sizes) == 1
+    assert journal.guard.counts == {"lost": 2}
+    time.seconds += 2
+    assert journal.append(event_line(3)).state == "journaled"
+    journal.close()
+    assert path.read_bytes() == event_line(3)
+
+
+def test_append_to_full_spool_counts_loss(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full spool keeps what it has, and every line beyond is counted as lost."""
+    monkeypatch.setattr(os, "write", Writes(NO_SPACE))
+    journal = Journal(path, spool_lines=3)
+    states = [journal.append(event_line(number)).state for number in range(5)]
+    assert states == ["spooled", "spooled", "spooled", "lost", "lost"]
+    assert journal.guard.counts == {"spooled": 3, "lost": 2}
+    assert journal.flush() == 0
+    journal.close()
+    assert path.read_bytes() == b"".join(event_line(number) for number in range(3))
+
+
+def test_append_spool_bytes_are_given_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written from the spool makes room in it again."""
+    monkeypatch.setattr(append_module, "SPOOL_BYTES", len(event_line(0)) * 2)
+    journal = Journal(path)
+    for round_number in range(5):
+        monkeypatch.setattr(os, "write", Writes(NO_SPACE))
+        states = [journal.append(event_line(number)).state for number in range(3)]
+        assert states == ["spooled", "spooled", "lost"], round_number
+        assert journal.flush() == 0
+    journal.close()
+    assert event_ids(path) == [f"EVT-{number:026d}" for number in (0, 1)] * 5
+
+
+def test_flush_while_writing_fails_keeps_lines(path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush that fails raises nothing, loses nothing, and says how many lines wait."""
+    monkeypatch.setattr(os, "write", Writes(NO_SPACE, 10, NO_SPACE))
+    journal.append(event_line(1))
+    journal.append(event_line(2))
+    assert journal.flush() == 2
+    assert path.read_bytes() == b""
+    assert journal.flush() == 0
+    assert journal.flush() == 0
+    assert path.read_bytes() == event_line(1) + event_line(2)
+
+
+def test_flush_after_failure_lets_appends_write_again(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, time: FakeTime
+) -> None:
+    """Once a flush wrote, nobody waits for the rest of the second."""
+    monkeypatch.setattr(os, "write", Writes(NO_SPACE))
+    journal.append(event_line(1))
+    journal.flush()
+    assert journal.append(event_line(2)).state == "journaled"
+    assert path.read_bytes() == event_line(1) + event_line(2)
+
+
+def test_append_any_error_is_swallowed(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No exception leaves append, also none that no system call raises: the engine may be deep in recursion."""
+    monkeypatch.setattr(os, "write", Writes(RecursionError("maximum recursion depth exceeded")))
+    assert journal.append(event_line(1)).state == "spooled"
+    assert journal.flush() == 0
+
+
+def test_append_after_rename_writes_to_new_file(path: Path, journal: Journal) -> None:
+    """A journal that was renamed away is not written any more: the path decides."""
+    before = journal.append(event_line(1))
+    path.rename(path.with_suffix(".1"))
+    after = journal.append(event_line(2))
+    assert path.with_suffix(".1").read_bytes() == event_line(1)
+    assert bytes_at(path, after) == path.read_bytes() == event_line(2)
+    assert before.start is not None
+    assert after.start is not None
+    assert before.start.segment != after.start.segment
+
+
+def test_append_after_replacement_writes_to_file_at_path(path: Path, journal: Journal, tmp_path: Path) -> None:
+    """A file that was moved over the journal is continued behind its end."""
+    journal.append(event_line(1))
+    (tmp_path / "other").write_bytes(event_line(7) + b'{"torn')
+    (tmp_path / "other").replace(path)
+    receipt = journal.append(event_line(2))
+    assert path.read_bytes() == event_line(7) + b'{"torn\n' + event_line(2)
+    assert bytes_at(path, receipt) == event_line(2)
+
+
+def test_append_after_delete_makes_file_again(path: Path, journal: Journal) -> None:
+    """A deleted journal is made anew: writes to the deleted file would vanish."""
+    journal.append(event_line(1))
+    path.unlink()
+    assert bytes_at(path, journal.append(event_line(2))) == event_line(2)
+    assert path.read_bytes() == event_line(2)
+
+
+def test_append_after_directory_was_deleted_makes_it_again(tmp_path: Path) -> None:
+    """Also when the whole directory went away, lock file and all, the next line is written."""
+    path = tmp_path / "events" / "pattern_events.jsonl"
+    journal = Journal(path)
+    journal.append(event_line(1))
+    (tmp_path / "events").rename(tmp_path / "gone")
+    assert journal.append(event_line(2)).state == "journaled"
+    journal.close()
+    assert path.read_bytes() == event_line(2)
+
+
+def test_append_after_truncation_begins_at_zero(path: Path, journal: Journal) -> None:
+    """After copytruncate the file goes on at its beginning, without a hole of NUL bytes."""
+    journal.append(event_line(1))
+    os.truncate(path, 0)
+    receipt = journal.append(event_line(2))
+    assert path.read_bytes() == event_line(2)
+    assert bytes_at(path, receipt) == event_line(2)
+
+
+def cut_at_next_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Empty the file from outside at the moment when append looks at the last byte; return what happened."""
+    happened: list[str] = []
+    pread = os.pread
+
+    def look(descriptor: int, size: int, offset: int) -> bytes:
+        if not happened:
+            os.truncate(path, 0)
+            happened.append("cut")
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", look)
+    return happened
+
+
+def test_append_truncated_between_look_and_write_points_at_line(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cursors are where the line came to stand, not where it was expected."""
+    journal.append(event_line(1))
+    happened = cut_at_next_look(path, monkeypatch)
+    receipt = journal.append(event_line(2))
+    assert happened == ["cut"]
+    assert bytes_at(path, receipt) == event_line(2)
+
+
+def test_append_cut_back_after_truncation_leaves_no_hole(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cutting back goes to where the write began: the size from before a truncation would make NUL bytes."""
+    journal.append(event_line(1))
+    happened = cut_at_next_look(path, monkeypatch)
+    monkeypatch.setattr(os, "write", Writes(100, NO_SPACE))
+    assert journal.append(event_line(2)).state == "spooled"
+    assert happened == ["cut"]
+    assert path.read_bytes() == b""
+
+
+def make_directory(path: Path) -> None:
+    """Put a directory at the path."""
+    path.mkdir()
+
+
+def make_fifo(path: Path) -> None:
+    """Put a FIFO at the path."""
+    os.mkfifo(path)
+
+
+def make_symlink(path: Path) -> None:
+    """Put a symbolic link to a file at the path."""
+    path.with_name("target").write_bytes(b"precious\n")
+    path.symlink_to("target")
+
+
+def make_dangling_symlink(path: Path) -> None:
+    """Put a symbolic link to nothing at the path."""
+    path.symlink_to("nothing")
+
+
+OBSTACLES = [make_directory, make_fifo, make_symlink, make_dangling_symlink]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_append_to_what_is_no_file_keeps_line_and_names_path(
+    path: Path, obstacle: Callable[[Path], None], suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no regular file is neither written nor waited for; the log names it, and the line is kept."""
+    place = Path(f"{path}{suffix}")
+    obstacle(place)
+    journal = Journal(path)
+    with caplog.at_level(logging.WARNING, logger="otel_patterns"):
+        assert journal.append(event_line(1)).state == "spooled"
+    assert str(place) in caplog.text
+    assert journal.guard.counts == {"spooled": 1}
+    if obstacle is make_symlink:
+        assert place.with_name("target").read_bytes() == b"precious\n"
+    assert not place.with_name("nothing").exists()
+    if obstacle is make_directory:
+        place.rmdir()
+    else:
+        place.unlink()
+    assert journal.flush() == 0
+    journal.close()
+    assert path.read_bytes() == event_line(1)
+
+
+def test_append_below_a_file_keeps_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A path below something that is no directory is an obstacle like any other."""
+    (tmp_path / "state").write_bytes(b"")
+    journal = Journal(tmp_path / "state" / "events" / "pattern_events.jsonl")
+    with caplog.at_level(logging.WARNING, logger="otel_patterns"):
+        assert journal.append(event_line(1)).state == "spooled"
+    assert journal.path in caplog.text
+    (tmp_path / "state").unlink()
+    assert journal.flush() == 0
+    journal.close()
+
+
+def test_append_to_journal_that_became_symlink_is_refused(path: Path, journal: Journal, tmp_path: Path) -> None:
+    """A symbolic link is refused while running as it is at the start, even when it leads to the opened file."""
+    journal.append(event_line(1))
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to("elsewhere")
+    assert journal.append(event_line(2)).state == "spooled"
+    assert (tmp_path / "elsewhere").read_bytes() == event_line(1)
+
+
+def test_append_after_all_descriptors_were_closed_opens_again(path: Path, journal: Journal) -> None:
+    """A program that closes every descriptor to become a daemon does not end its own journal."""
+    journal.append(event_line(1))
+    os.close(journal._file.number)
+    os.close(journal._file_lock._file.number)
+    assert journal.append(event_line(2)).state == "journaled"
+    assert path.read_bytes() == event_line(1) + event_line(2)
+
+
+def test_append_does_not_touch_file_that_got_its_number(path: Path, journal: Journal, tmp_path: Path) -> None:
+    """When a descriptor's number means somebody else's file by now, that is neither written, locked nor closed."""
+    journal.append(event_line(1))
+    numbers = [journal._file.number, journal._file_lock._file.number]
+    for number in numbers:
+        os.close(number)
+    others = [os.open(tmp_path / f"other{index}", os.O_RDWR | os.O_CREAT) for index in range(2)]
+    assert sorted(others) == sorted(numbers)
+    assert journal.append(event_line(2)).state == "journaled"
+    journal.close()
+    assert path.read_bytes() == event_line(1) + event_line(2)
+    for index, number in enumerate(others):
+        assert os.fstat(number).st_size == 0
+        assert Path(f"/proc/self/fd/{number}").readlink() == tmp_path / f"other{index}"
+        os.close(number)
+
+
+@pytest.mark.parametrize("call", ["flock", "pread", "write", "lseek"])
+def test_append_from_signal_handler_within_append_is_written_by_it(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Wherever a signal handler's append interrupts another one, both lines stand whole, once, before that one ends."""
+    journal.append(event_line(1))
+    nested: list[Receipt] = []
+    module: Any = append_module.os if call != "flock" else __import__("fcntl")
+    original = getattr(module, call)
+
+    def interrupted(*args: Any) -> Any:
+        before = original(*args)
+        if len(nested) < 2:
+            nested.append(journal.append(event_line(2 + len(nested))))
+            journal.flush()
+        return before
+
+    monkeypatch.setattr(module, call, interrupted)
+    receipt = journal.append(event_line(9))
+    assert [interruption.state for interruption in nested] == ["spooled", "spooled"]
+    assert receipt.state == "journaled"
+    assert bytes_at(path, receipt) == event_line(9)
+    assert sorted(event_ids(path)) == [f"EVT-{number:026d}" for number in (1, 2, 3, 9)]
+    assert journal.spooled == 0
+    # Nothing failed, so nothing is reported.
+    assert not journal.guard.counts
+    assert not is_locked(path)
+
+
+@pytest.mark.parametrize("script", [(KeyboardInterrupt(),), (50, KeyboardInterrupt())])
+def test_append_interrupted_by_exception_leaves_no_fragment_and_no_lock(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, script: tuple[Any, ...]
+) -> None:
+    """Ctrl-C passes through, and the journal works on: no fragment, no lock kept."""
+    journal.append(event_line(1))
+    writes = Writes()
+    writes.script = list(script)
+    steps = list(script)
+
+    def write(descriptor: int, data: Any) -> int:
+        step = steps.pop(0) if steps else len(data)
+        if isinstance(step, KeyboardInterrupt):
+            raise step
+        return writes._write(descriptor, bytes(data)[:step])
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append(event_line(2))
+    assert path.read_bytes() == event_line(1)
+    assert not is_locked(path)
+    assert journal.append(event_line(3)).state == "journaled"
+
+
+def test_append_while_thread_hangs_in_write_returns_within_deadline(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that hangs in its write costs another one the deadline once, and then nothing for a second."""
+    monkeypatch.setattr(append_module, "LOCK_TIMEOUT_SECONDS", 0.05)
+    hanging, go_on = threading.Event(), threading.Event()
+    write = os.write
+
+    def hang(descriptor: int, data: Any) -> int:
+        hanging.set()
+        go_on.wait(30)
+        return write(descriptor, data)
+
+    waits: list[float] = []
+
+    class Lock:
+        """A lock that notes who waits for it."""
+
+        def acquire(self, *, timeout: float) -> bool:
+            waits.append(timeout)
+            return real.acquire(timeout=timeout)
+
+        def release(self) -> None:
+            real.release()
+
+    real = threading.RLock()
+    monkeypatch.setattr(journal, "_lock", Lock())
+    monkeypatch.setattr(os, "write", hang)
+    thread = threading.Thread(target=journal.append, args=(event_line(1),))
+    thread.start()
+    assert hanging.wait(10)
+    states = [journal.append(event_line(number)).state for number in (2, 3, 4)]
+    go_on.set()
+    thread.join()
+    assert states == ["spooled"] * 3
+    # Of the thread that hangs, of the first that waited for it, and of the former as it wrote what that one left.
+    assert waits == [0.05, 0.05, 0.05]
+    # The hanging thread wrote them when its own write was done.
+    assert path.read_bytes() == b"".join(event_line(number) for number in (1, 2, 3, 4))
+
+
+def test_append_after_close_opens_again(path: Path) -> None:
+    """A closed journal holds no descriptor, and works again when it is used again."""
+    before = set(os.listdir("/proc/self/fd"))
+    journal = Journal(path)
+    for number in (1, 2):
+        assert journal.append(event_line(number)).state == "journaled"
+        journal.close()
+        assert set(os.listdir("/proc/self/fd")) == before
+    assert path.read_bytes() == event_line(1) + event_line(2)
+
+
+def test_open_journal_asked_again_returns_same_object(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a path is written, a process has one journal, so one pair of descriptors, for it."""
+    monkeypatch.chdir(path.parent)
+    assert open_journal(path) is open_journal(str(path)) is open_journal(path.name)
+    assert open_journal(path.with_name("other")) is not open_journal(path)
+
+
+def test_append_once_leaves_no_descriptor(path: Path, tmp_path: Path) -> None:
+    """Per-job logs are many: none keeps a descriptor open."""
+    before = set(os.listdir("/proc/self/fd"))
+    guard = Guard()
+    jobs = [str(tmp_path / "jobs" / f"JOB-{number}" / "pattern_events.jsonl") for number in range(3)]
+    states = [append_once(job, event_line(1), lock_path=f"{path}.lock", guard=guard).state for job in jobs * 2]
+    assert states == ["journaled"] * 6
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert [Path(job).read_bytes() for job in jobs] == [event_line(1) * 2] * 3
+
+
+def test_append_once_that_fails_counts_loss(path: Path, tmp_path: Path) -> None:
+    """What nobody will write later is not called spooled."""
+    (tmp_path / "jobs").write_bytes(b"")
+    guard = Guard()
+    receipt = append_once(str(tmp_path / "jobs" / "log"), event_line(1), lock_path=f"{path}.lock", guard=guard)
+    assert receipt.state == "lost"
+    assert guard.counts == {"lost": 1}
+
+
+def test_append_to_foreign_bytes_heals_them_once(path: Path, journal: Journal) -> None:
+    """Fragments of other programs are closed by one newline each, and lines behind them are whole."""
+    expected = b""
+    for number in range(5):
+        add(path, b'{"half')
+        journal.append(event_line(number))
+        expected += b'{"half\n' + event_line(number)
+    assert path.read_bytes() == expected
+    assert len(all_lines(path)) == 10
