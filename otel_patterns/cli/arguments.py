@@ -1,0 +1,254 @@
+"""The commands and their arguments as a table, and the parser made from it. The reference is made from it as well."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from ..clock import Clock
+from ..model import names
+from ..settings import TABLE
+from .moments import parse_moment
+
+PROGRAM: Final = "otel-patterns"
+DESCRIPTION: Final = "See the runs of an engine: events from the journal, runs folded from them, and their traces."
+EPILOG: Final = f"""\
+The journal is --journal, else OTEL_PATTERNS_JOURNAL, else {TABLE[0].default}.
+Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or setting.
+'{PROGRAM} COMMAND --help' shows examples."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One option, or a positional argument when its only flag has no dash. `kind` says how its text is read."""
+
+    flags: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    kind: Literal["text", "switch", "moment", "count", "texts"] = "text"
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def is_positional(self) -> bool:
+        """Whether it is given without a flag."""
+        return not self.flags[0].startswith("-")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand. `module` of this package has its `execute(arguments, output, clock) -> exit code`."""
+
+    name: str
+    module: str
+    summary: str
+    description: str
+    examples: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+
+
+_JOURNAL: Final = Argument(
+    ("--journal",), f"read this journal (else OTEL_PATTERNS_JOURNAL, else {TABLE[0].default})", "PATH"
+)
+_COLOR: Final = Argument(
+    ("--color",), "colours: on a terminal unless NO_COLOR is set, always, or never", choices=("auto", "always", "never")
+)
+_HELP_WIDTH: Final = 79
+COMMON: Final = (_JOURNAL, _COLOR)
+
+_JOB: Final = Argument(("--job", "--job-id"), "only this job", "JOB-ID")
+_RUN: Final = Argument(("--run", "--pattern-run-id"), "only this run", "PRUN-ID")
+_PATTERN: Final = Argument(("--pattern", "--pattern-id"), "only this pattern", "PAT-ID")
+_STEP: Final = Argument(("--step", "--step-id"), "only this step", "STEP-ID")
+_TIME: Final = "an RFC 3339 time, or an age like 45s, 10m, 2h, 3d"
+_JSON: Final = "print JSON, one object a line"
+
+COMMANDS: Final = (
+    Command(
+        "events",
+        "events",
+        "print events of the journal",
+        "Print events in the order of the journal.",
+        (
+            f"{PROGRAM} events --limit 20",
+            f"{PROGRAM} events --follow --job JOB-NIGHTLY-12",
+            f"{PROGRAM} events --type execution.failed --since 2h",
+            f"{PROGRAM} events --json --run PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7V | jq .details",
+        ),
+        (
+            _JOB,
+            _RUN,
+            _PATTERN,
+            _STEP,
+            Argument(("--type",), "only this event type, with or without 'pattern.', or a stage", "TYPE"),
+            Argument(("--status",), "only this status", choices=names.EVENT_STATUSES),
+            Argument(("--since",), f"only events at or after {_TIME}", "TIME", "moment"),
+            Argument(("--until",), f"only events before {_TIME}", "TIME", "moment"),
+            Argument(("--limit",), "only the last N", "N", "count"),
+            Argument(("--follow", "-f"), "then print new events as they come, until Ctrl-C", kind="switch"),
+            Argument(("--json",), "print the journal's own lines, byte by byte", kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
+        "runs",
+        "runs",
+        "list runs, the latest first",
+        "List runs folded from the journal, the latest first. A duration with '+' is still growing.",
+        (
+            f"{PROGRAM} runs --limit 10",
+            f"{PROGRAM} runs --status failed --since 3d",
+            f"{PROGRAM} runs --json --operation-kind semgrep_scan | jq -r .pattern_run_id",
+        ),
+        (
+            _JOB,
+            _PATTERN,
+            Argument(("--status",), "only this status", choices=names.RUN_STATUSES),
+            Argument(("--operation-kind",), "only this kind of operation", "KIND"),
+            Argument(("--since",), f"only runs started at or after {_TIME}", "TIME", "moment"),
+            Argument(("--until",), f"only runs started before {_TIME}", "TIME", "moment"),
+            Argument(("--limit",), "only the latest N", "N", "count"),
+            Argument(("--json",), _JSON, kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
+        "run",
+        "run",
+        "show one run: stages, events, outcome, links to its trace",
+        "Show one run. The beginning or the end of its id is enough when no other run has the same.",
+        (
+            f"{PROGRAM} run PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7V",
+            f"{PROGRAM} run 5S6T7V",
+            f"{PROGRAM} run 5S6T7V --json | jq -r .links.jaeger",
+        ),
+        (
+            Argument(("run_id",), "the run's id", "PRUN-ID"),
+            Argument(("--json",), "print the run as one JSON object, with trace_id and links", kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
+        "validate-pattern-event",
+        "validate",
+        "check event documents",
+        "Check events: one JSON document, an array, or one document a line. Problems go to stdout with exit code 1; "
+        "what is odd about the runs they form goes to stderr.",
+        (
+            f"{PROGRAM} validate-pattern-event < event.json",
+            f"{PROGRAM} validate-pattern-event --lenient state/events/pattern_events.jsonl",
+        ),
+        (
+            Argument(("files",), "files to check; '-' or none is stdin", "FILE", "texts"),
+            Argument(("--lenient",), "ask for the envelope only, not for the details of the event type", kind="switch"),
+            _COLOR,
+        ),
+    ),
+    Command(
+        "validate-pattern-run",
+        "validate",
+        "check run documents",
+        "Check runs: one JSON document, an array, or one document a line. Problems go to stdout with exit code 1.",
+        (
+            f"{PROGRAM} validate-pattern-run < pattern_run.json",
+            f"{PROGRAM} runs --json | {PROGRAM} validate-pattern-run -",
+        ),
+        (Argument(("files",), "files to check; '-' or none is stdin", "FILE", "texts"), _COLOR),
+    ),
+    Command(
+        "replay",
+        "replay",
+        "send the journal's runs that a trace backend has not acknowledged",
+        "Project runs again from the journal and send what OTEL_EXPORTER_OTLP_ENDPOINT (else http://localhost:4318) "
+        "has not acknowledged yet. Sending twice does no harm: the spans are the same, byte by byte. "
+        "Exit code 0 when nothing is owed any more, 1 when something is.",
+        (
+            f"{PROGRAM} replay --dry-run",
+            f"OTEL_EXPORTER_OTLP_ENDPOINT=http://tempo:4318 {PROGRAM} replay --since 3d",
+            f"{PROGRAM} replay --run PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7V --force",
+        ),
+        (
+            _RUN,
+            _JOB,
+            Argument(("--since",), f"only runs with an event at or after {_TIME}", "TIME", "moment"),
+            Argument(("--dry-run",), "only tell what would be sent", kind="switch"),
+            Argument(("--force",), "send also what was acknowledged before", kind="switch"),
+            Argument(("--unsampled",), "send also runs that the sampler left out", kind="switch"),
+            *COMMON,
+        ),
+    ),
+)
+BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
+
+
+class _Version(argparse.Action):
+    """Prints the version; reading it earlier would slow down every start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  # reading metadata is slow
+
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        parser.exit()
+
+
+def build_parser(clock: Clock) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; ages are counted back from the clock's present time."""
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.set_defaults(journal=None, color="auto")
+    for argument in COMMON:
+        _add(parser, argument, clock)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        subparser = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=textwrap.fill(command.description, _HELP_WIDTH),
+            epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        for argument in command.arguments:
+            _add(subparser, argument, clock)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument, clock: Clock) -> None:
+    options: dict[str, Any] = {"help": argument.help}
+    if argument.metavar is not None:
+        options["metavar"] = argument.metavar
+    if argument.choices is not None:
+        options["choices"] = argument.choices
+    if argument.kind == "switch":
+        options["action"] = "store_true"
+    elif argument.kind == "texts":
+        options["nargs"] = "*"
+    else:
+        options["type"] = _readers(clock).get(argument.kind, str)
+    if argument in COMMON:
+        # Accepted before and after the command: the second parser must not undo what the first one read.
+        options["default"] = argparse.SUPPRESS
+    parser.add_argument(*argument.flags, **options)
+
+
+def _readers(clock: Clock) -> dict[str, Callable[[str], int]]:
+    def moment(text: str) -> int:
+        try:
+            return parse_moment(text, clock.now_unix_nano())
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    def count(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is no number: give 0 or more")
+        return int(text)
+
+    return {"moment": moment, "count": count}

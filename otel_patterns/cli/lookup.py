@@ -1,0 +1,92 @@
+"""Finding a run in the journal by its id, or by the beginning or the end of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from ..errors import OtelPatternsError
+from ..journal.read import open_to_read, parse_document, read_documents, read_lines
+from ..model.events import PatternEvent
+
+_SHOWN_MATCHES = 5
+# Comparing is slow: only the latest runs are offered as what may have been meant.
+_COMPARED_RUNS = 2000
+_SIMILAR = 0.8
+
+
+class UnknownRunError(OtelPatternsError):
+    """No run, or more than one, goes by that id.
+
+    Attributes:
+        path: The journal.
+        run_id: What was asked for.
+        matches: Ids that may have been meant, the latest first.
+    """
+
+    def __init__(self, path: str, run_id: str, matches: Sequence[str], *, is_ambiguous: bool) -> None:
+        self.path = path
+        self.run_id = run_id
+        self.matches = tuple(matches)
+        shown = ", ".join(self.matches[:_SHOWN_MATCHES])
+        more = len(self.matches) - _SHOWN_MATCHES
+        if is_ambiguous:
+            message = f"{len(self.matches)} runs go by {run_id}: {shown}" + (f" and {more} more" if more > 0 else "")
+        else:
+            message = f"there is no run {run_id} in {path}" + (f"; did you mean {shown}?" if shown else "")
+        super().__init__(message)
+
+
+def find_run(path: str, text: str) -> list[PatternEvent]:
+    """Return the events of the run with this id, or else of the only one whose id begins or ends so, in journal order.
+
+    Raises:
+        UnknownRunError: There is no such run, or there are several.
+        JournalError: The journal cannot be read.
+    """
+    return _events_of(path, text) or _events_of(path, find_run_id(path, text))
+
+
+def find_run_id(path: str, text: str) -> str:
+    """Return the only run id of the journal that is `text`, or begins or ends with it, in upper or lower case.
+
+    Raises:
+        UnknownRunError: There is no such run, or there are several.
+        JournalError: The journal cannot be read.
+    """
+    run_ids = dict.fromkeys(document["pattern_run_id"] for _, document in read_documents(path))
+    if text in run_ids:
+        return text
+    latest = list(run_ids)[::-1]
+    # Where a terminal is narrow, ids are shown as `…` and their end.
+    wanted = text.lstrip("….").casefold()
+    matches = [run_id for run_id in latest if wanted and _goes_by(run_id.casefold(), wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    is_ambiguous = len(matches) > 1
+    close = matches or difflib.get_close_matches(text, latest[:_COMPARED_RUNS], _SHOWN_MATCHES, _SIMILAR)
+    raise UnknownRunError(path, text, close, is_ambiguous=is_ambiguous)
+
+
+def _goes_by(run_id: str, wanted: str) -> bool:
+    return run_id.startswith((wanted, f"prun-{wanted}")) or run_id.endswith(wanted)
+
+
+def _events_of(path: str, run_id: str) -> list[PatternEvent]:
+    events: list[PatternEvent] = []
+    file = open_to_read(path)
+    if file is None:
+        return events
+    needle = run_id.encode("utf-8", "replace")
+    with file:
+        for line in read_lines(file):
+            # Parsing costs twenty times as much as looking, and few lines are of this run.
+            if needle not in line.data:
+                continue
+            try:
+                document = parse_document(line)
+            except ValueError:
+                continue
+            if document["pattern_run_id"] == run_id:
+                events.append(PatternEvent.from_document(document))
+    return events

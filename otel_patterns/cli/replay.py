@@ -1,0 +1,74 @@
+"""`otel-patterns replay`: send what a trace backend has not acknowledged."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ..clock import Clock
+from ..errors import ConfigurationError
+from ..tracing.endpoint import Endpoint, exports_traces
+from ..tracing.replay import ReplayReport, Selection, replay
+from ..tracing.sink import OtlpSink
+from ..tracing.trace import RunTrace
+from .journals import journal_of, tell_skipped
+from .lookup import find_run_id
+from .output import Output, Styled
+
+
+def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:  # noqa: ARG001  # every command has it
+    """Send the selected runs; 0 when nothing is owed any more.
+
+    Raises:
+        ConfigurationError: The environment names no usable receiver, or turns traces off.
+        UnknownRunError: The run that was asked for is not there.
+    """
+    if not exports_traces():
+        name = "OTEL_SDK_DISABLED" if os.environ.get("OTEL_SDK_DISABLED") else "OTEL_TRACES_EXPORTER"
+        raise ConfigurationError(name, os.environ.get(name), "it turns traces off; unset it to replay")
+    endpoint = Endpoint.from_environment()
+    path, _ = journal_of(arguments, output)
+    run_id = None if arguments.run is None else find_run_id(path, arguments.run)
+    selection = Selection(run_id=run_id, job_id=arguments.job, since=arguments.since, unsampled=arguments.unsampled)
+    verb = "would send" if arguments.dry_run else "sending"
+
+    def show(trace: RunTrace, spans: int) -> None:
+        name = trace.root.name if trace.root is not None else "still going on"
+        output.line(Styled(trace.run_id, "bold"), f"  {verb} {_counted(spans, 'span')}  {name}")
+        output.flush()
+
+    sink = OtlpSink(endpoint)
+    try:
+        report = replay(path, sink, selection, force=arguments.force, dry_run=arguments.dry_run, on_run=show)
+    finally:
+        sink.close()
+    tell_skipped(report.read, output)
+    _tell(report, endpoint.destination, output, is_dry_run=arguments.dry_run)
+    return 1 if report.owed else 0
+
+
+def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run: bool) -> None:
+    sent = f"{_counted(report.sent, 'run')} to send" if is_dry_run else f"{_counted(report.sent, 'run')} delivered"
+    parts = [f"{destination}: {sent}" + ("" if is_dry_run else f" ({_counted(report.spans, 'span')})")]
+    for number, what in (
+        (report.delivered, "delivered before"),
+        (report.unfinished, "of these still going on"),
+        (report.unsampled, "not sampled (--unsampled sends them)"),
+        (report.native, "exported by their own program"),
+        (report.owed, "owed"),
+    ):
+        if number:
+            parts.append(f"{number} {what}")
+    output.say(", ".join(parts))
+    if not report.owed:
+        return
+    for message in report.messages:
+        output.say(f"not delivered: {message or 'no reason was given'}")
+    output.say(
+        "what is owed stays owed: see that a collector, Jaeger or Tempo listens there for OTLP over HTTP, or set "
+        "OTEL_EXPORTER_OTLP_ENDPOINT to where one does, and replay again"
+    )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

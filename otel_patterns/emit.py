@@ -1,0 +1,351 @@
+"""Emitting: validate, append to the journal, and only then tell the delivery thread (design section 2, invariant 1)."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import ConfigurationError, Guard, InvalidEventError
+from .journal.append import Receipt, append_once, open_journal
+from .journal.read import MAX_LINE_BYTES, Filter, read_events
+from .model import names
+from .model.details import check_details
+from .model.events import PatternEvent, encode_json
+from .settings import Settings
+from .tracing.endpoint import Endpoint, exports_traces, names_endpoint
+from .tracing.origin import Origin
+
+if TYPE_CHECKING:
+    from .tracing.delivery import Delivery
+
+# What a dead collector may cost at exit, all in all.
+EXIT_SECONDS: Final = 2.0
+# Room for the envelope and `details.otel` beside the details.
+_MAX_DETAILS_BYTES: Final = MAX_LINE_BYTES - 64 * 1024
+_PREVIEW_CHARACTERS: Final = 2000
+
+
+class PatternEventEmitter:
+    """Writes events to one journal, and has their runs delivered as traces when an endpoint is configured.
+
+    Emitters of one journal share its descriptors and its delivery thread, so creating one for a call is cheap.
+    Thread-safe, fork-safe.
+
+    Args:
+        events_dir: Directory of the journal `pattern_events.jsonl`; None means the `journal` setting.
+    """
+
+    def __init__(self, events_dir: str | os.PathLike[str] | None = None) -> None:
+        self._use(_channel_of(None if events_dir is None else Path(events_dir) / "pattern_events.jsonl"))
+
+    @classmethod
+    def _of(cls, channel: _Channel) -> PatternEventEmitter:
+        emitter = cls.__new__(cls)
+        emitter._use(channel)
+        return emitter
+
+    def _use(self, channel: _Channel) -> None:
+        self._channel = channel
+        self.global_log = Path(channel.journal.path)
+        self.events_dir = self.global_log.parent
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often something went wrong, by kind: `spooled`, `lost`, `owed`, `delivery`, …"""
+        return self._channel.guard.counts
+
+    @property
+    def clock(self) -> Clock:
+        """Where times and ids come from."""
+        return self._channel.clock
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._channel.settings
+
+    @property
+    def destination(self) -> str | None:
+        """Where runs are sent, without secrets; None when they are not."""
+        delivery = self._channel.delivery
+        return None if delivery is None else delivery.destination
+
+    def emit(self, event: PatternEvent, job_scoped: bool = False) -> Receipt:  # noqa: FBT001, FBT002  # the guide's signature
+        """Append an event to the journal and return where it is now.
+
+        When this returns `journaled`, the line is in the kernel and survives the death of any process. Nothing is
+        raised: what cannot be written is kept in memory (`spooled`) or, when that is full, `lost`; both are counted.
+
+        Args:
+            event: The event.
+            job_scoped: Also append to `jobs/<job_id>/pattern_events.jsonl` beside the journal.
+
+        Raises:
+            InvalidEventError: The `validation` setting is `strict`, and required details are missing.
+        """
+        return self._channel.emit(event, job_scoped=job_scoped, recorded={})
+
+    def emit_recorded(self, event: PatternEvent, recorded: Mapping[str, Any]) -> Receipt:
+        """Append an event like `emit`; `recorded` joins `details.otel` (design section 3).
+
+        Of it `operation_kind` and `pattern_version` count with the run's first event of this process, `span` always.
+        """
+        return self._channel.emit(event, job_scoped=False, recorded=recorded)
+
+    def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
+        """Return the journal's events of a job, of a run, or all, in journal order.
+
+        Raises:
+            JournalError: The journal exists and cannot be read.
+        """
+        return list(read_events(self.global_log, Filter(job_id=job_id, pattern_run_id=pattern_run_id)))
+
+    def flush(self, timeout_seconds: float = EXIT_SECONDS) -> bool:
+        """Wait until what was emitted was sent or has failed once; False when time ran out or lines are spooled."""
+        delivery = self._channel.delivery
+        return self._channel.journal.flush() == 0 and (delivery is None or delivery.flush(timeout_seconds))
+
+
+class _Channel:
+    """What emitters of one journal share in a process."""
+
+    def __init__(self, settings: Settings, *, exporting: bool, clock: Clock, endpoint: Endpoint | None = None) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.guard = Guard()
+        self.journal = open_journal(settings.journal, self.guard)
+        self.delivery: Delivery | None = None
+        if exporting:
+            self._start_delivery(endpoint)
+        self.origin = Origin(settings, exporting=self.delivery is not None, clock=clock)
+        self._lock = threading.Lock()
+
+    def adopt_after_fork(self) -> None:
+        """Replace locks that a thread of the parent may have held."""
+        self._lock = threading.Lock()
+        self.guard.adopt_after_fork()
+
+    def _start_delivery(self, endpoint: Endpoint | None) -> None:
+        # A journal without an endpoint needs no protobuf and no HTTP client.
+        from .tracing.delivery import Delivery  # noqa: PLC0415
+        from .tracing.sink import OtlpSink  # noqa: PLC0415
+
+        sink = OtlpSink(endpoint or Endpoint.from_environment())
+        self.delivery = Delivery(self.journal.path, sink, clock=self.clock, guard=self.guard)
+
+    def emit(self, event: PatternEvent, *, job_scoped: bool, recorded: Mapping[str, Any]) -> Receipt:
+        self._check(event)
+        is_first = False
+        line = b""
+        with self.guard.protect("emit"):
+            details, is_first = self._details(event, recorded)
+            written = event if details is event.details else event.model_copy(update={"details": details})
+            line = written.to_line()
+        if not line:
+            # Recording the origin failed; the event itself must not be lost with it.
+            line = event.to_line()
+        receipt = self.journal.append(line)
+        with self.guard.protect("emit"):
+            if job_scoped or self.settings.job_scoped:
+                path = os.path.join(os.path.dirname(self.journal.path), "jobs", event.job_id, "pattern_events.jsonl")
+                append_once(path, line, lock_path=f"{self.journal.path}.lock", guard=self.guard)
+            if self.delivery is not None and receipt.start is not None and receipt.end is not None:
+                self.delivery.notify(event, receipt.start, receipt.end, is_first=is_first)
+            if event.is_terminal:
+                self.origin.forget(event.pattern_run_id)
+        return receipt
+
+    def _check(self, event: PatternEvent) -> None:
+        problems = list(check_details(event.event_type, event.details))
+        if not problems:
+            return
+        if self.settings.validation == "strict":
+            raise InvalidEventError(problems)
+        self.guard.report(f"details of {event.event_type}", f"event {event.event_id} was kept although {problems[0]}")
+
+    def _details(self, event: PatternEvent, recorded: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Return the details to write and whether this is the run's first event here.
+
+        The one seam between validation and encoding: whatever must neither reach the disk nor the trace is taken
+        out here, and what a projection needs is added.
+        """
+        details = _fit(event.details)
+        with self._lock:
+            is_first = self.origin.is_first(event.pattern_run_id)
+        if names.OTEL in details:
+            # Re-emitted from another log: it already says where it came from.
+            return details, is_first
+        if is_first:
+            otel = self.origin.record(event.pattern_run_id, event.job_id, recorded)
+            return {**details, names.OTEL: otel}, True
+        if "span" in recorded:
+            return {**details, names.OTEL: {"span": recorded["span"]}}, False
+        return details, False
+
+
+def _fit(details: dict[str, Any]) -> dict[str, Any]:
+    """Return details that fit a line of 1 MiB: the largest members are replaced by a preview and their size."""
+    if len(encoded := encode_json(details)) <= _MAX_DETAILS_BYTES:
+        return details
+    fitted = dict(details)
+    sizes = sorted(((len(encode_json(value)), key) for key, value in details.items()), reverse=True)
+    excess = len(encoded) - _MAX_DETAILS_BYTES
+    for size, key in sizes:
+        if excess <= 0:
+            break
+        value = details[key]
+        text = value if isinstance(value, str) else encode_json(value).decode()
+        fitted[key] = {"truncated": True, "bytes": size, "preview": text[:_PREVIEW_CHARACTERS]}
+        excess -= size - len(encode_json(fitted[key]))
+    if excess > 0:
+        # Thousands of small members: even their previews are too much.
+        return {
+            "truncated": True,
+            "bytes": len(encoded),
+            "preview": encoded[:_PREVIEW_CHARACTERS].decode("utf-8", "ignore"),
+        }
+    return fitted
+
+
+_channels: dict[str, _Channel] = {}
+_channels_lock = threading.Lock()
+_configured: list[_Channel] = []
+
+
+def _channel_of(journal: Path | None) -> _Channel:
+    """Return the channel of a journal: the configured one, or one made from the environment."""
+    if journal is None and _configured:
+        return _configured[-1]
+    settings = Settings.load(journal=journal)
+    path = os.path.abspath(settings.journal)
+    channel = _channels.get(path)
+    if channel is None:
+        with _channels_lock:
+            channel = _channels.get(path)
+            if channel is None:
+                channel = _channels[path] = _from_environment(settings)
+    return channel
+
+
+def _from_environment(settings: Settings) -> _Channel:
+    exporting = settings.export == "otlp" or (settings.export == "auto" and names_endpoint())
+    try:
+        return _Channel(settings, exporting=exporting and exports_traces(), clock=SYSTEM_CLOCK)
+    except ConfigurationError as error:
+        # Nobody called configure(): the engine must not fail at its first event because of a variable.
+        channel = _Channel(settings, exporting=False, clock=SYSTEM_CLOCK)
+        channel.guard.report("configuration", f"runs are not sent: {error}")
+        return channel
+
+
+def configure(
+    *,
+    journal: str | os.PathLike[str] | None = None,
+    endpoint: str | None = None,
+    export: str | None = None,
+    validation: str | None = None,
+    job_scoped: bool | None = None,
+    join: str | None = None,
+    run_url: str | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> PatternEventEmitter:
+    """Set up the process's emitter and return it. Every argument is optional; see the settings reference.
+
+    Runs are sent to the OTLP endpoint of the standard `OTEL_EXPORTER_OTLP_*` variables, or to
+    `http://localhost:4318`, unless `export` is `off` or `OTEL_SDK_DISABLED` or `OTEL_TRACES_EXPORTER` says no.
+    Calling it again replaces the former configuration, whose runs are flushed first.
+
+    Args:
+        journal: Path of the journal.
+        endpoint: URL that spans are posted to, like `http://localhost:4318/v1/traces`, before the environment's.
+        export: `auto`, `otlp` or `off`.
+        validation: `lenient` or `strict`.
+        job_scoped: Write per-job logs as well.
+        join: `child` or `link`.
+        run_url: URL of a run's page with `{run_id}` and `{job_id}`.
+        clock: Time and ids, for tests.
+
+    Raises:
+        ConfigurationError: A value cannot be used.
+    """
+    settings = Settings.load(
+        journal=journal, export=export, validation=validation, job_scoped=job_scoped, join=join, run_url=run_url
+    )
+    receiver: Endpoint | None = None
+    exporting = settings.export != "off" and exports_traces()
+    if exporting:
+        receiver = Endpoint.from_environment(
+            None if endpoint is None else {**os.environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint}
+        )
+    channel = _Channel(settings, exporting=exporting, clock=clock, endpoint=receiver)
+    with _channels_lock:
+        former = _channels.get(channel.journal.path)
+        _channels[channel.journal.path] = channel
+        _configured[:] = [channel]
+    if former is not None and former.delivery is not None:
+        former.delivery.close(EXIT_SECONDS)
+    return PatternEventEmitter._of(channel)  # pyright: ignore[reportPrivateUsage]  # same module
+
+
+def emit_pattern_event(
+    event_type: str,
+    job_id: str,
+    pattern_run_id: str,
+    pattern_id: str,
+    status: str,
+    details: Mapping[str, Any] | None = None,
+    step_id: str | None = None,
+    emitter: PatternEventEmitter | None = None,
+) -> PatternEvent:
+    """Make an event of the present time, append it to the journal, and return it (integration guide, step 1).
+
+    Args:
+        event_type: One of the ten types, like `pattern.execution.started`.
+        job_id: `JOB-…`.
+        pattern_run_id: `PRUN-…`, the same for all events of a run.
+        pattern_id: `PAT-…`.
+        status: in_progress, success, failed, warning or skipped.
+        details: What belongs to the event type. Any Python values; they are converted, never refused.
+        step_id: `STEP-…` or None.
+        emitter: Another journal than the process's own.
+
+    Raises:
+        InvalidEventError: An argument breaks its rule: the caller's own mistake, and the only error there is.
+    """
+    emitter = emitter or PatternEventEmitter()
+    event = PatternEvent.create(
+        event_type, job_id, pattern_run_id, pattern_id, status, details, step_id, clock=emitter.clock
+    )
+    emitter.emit(event)
+    return event
+
+
+def shutdown(timeout_seconds: float = EXIT_SECONDS) -> None:
+    """Send what can be sent within the time, stop the delivery threads, and forget what `configure` set.
+
+    Runs by itself at exit. Emitting afterwards works, as in a process that has configured nothing.
+    """
+    deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
+    with _channels_lock:
+        channels = list(_channels.values())
+        _channels.clear()
+        _configured.clear()
+    for channel in channels:
+        if channel.delivery is not None:
+            channel.delivery.close(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
+
+
+def _after_fork() -> None:
+    global _channels_lock  # noqa: PLW0603  # the parent's lock may be held by a thread that does not exist here
+    _channels_lock = threading.Lock()
+    for channel in _channels.values():
+        channel.adopt_after_fork()
+
+
+atexit.register(shutdown)
+os.register_at_fork(after_in_child=_after_fork)

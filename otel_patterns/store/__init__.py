@@ -1,0 +1,1 @@
+"""Projections that answer queries: runs and events by job and by run."""

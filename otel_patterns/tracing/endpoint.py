@@ -1,0 +1,116 @@
+"""Where spans go: the standard `OTEL_*` variables, read as OpenTelemetry's exporters read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..errors import ConfigurationError
+
+DEFAULT_ENDPOINT: Final = "http://localhost:4318"
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+_GRPC_PORT: Final = 4317
+_PREFIX: Final = "OTEL_EXPORTER_OTLP_"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An OTLP/HTTP receiver of traces. `headers` may hold secrets and are left out of the repr."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    gzip: bool = False
+    certificate: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Endpoint:
+        """Return the endpoint of the `OTEL_EXPORTER_OTLP_[TRACES_]*` variables, else the one on localhost.
+
+        Raises:
+            ConfigurationError: A variable has a value that cannot be used.
+        """
+        variables = _Variables(os.environ if environ is None else environ)
+        url, name = variables.endpoint()
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(name, url, "give a URL like http://localhost:4318")
+        protocol = variables.get("PROTOCOL") or ("grpc" if parts.port == _GRPC_PORT else "http/protobuf")
+        if protocol != "http/protobuf":
+            raise ConfigurationError(
+                name, f"{url} ({protocol})", "runs are sent by http/protobuf: name the receiver's HTTP port, often 4318"
+            )
+        compression = variables.get("COMPRESSION") or "none"
+        if compression not in ("none", "gzip"):
+            raise ConfigurationError(f"{_PREFIX}COMPRESSION", compression, "give none or gzip")
+        return cls(
+            url=url,
+            headers=variables.headers(),
+            timeout_seconds=variables.timeout_seconds(),
+            gzip=compression == "gzip",
+            certificate=variables.get("CERTIFICATE"),
+            client_certificate=variables.get("CLIENT_CERTIFICATE"),
+            client_key=variables.get("CLIENT_KEY"),
+        )
+
+    @property
+    def destination(self) -> str:
+        """The URL without user, password, query and fragment: what may be shown and used as a name."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def names_endpoint(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether the environment names an OTLP endpoint for traces, and does not turn traces off."""
+    variables = _Variables(os.environ if environ is None else environ)
+    return bool(variables.get("ENDPOINT")) and exports_traces(environ)
+
+
+def exports_traces(environ: Mapping[str, str] | None = None) -> bool:
+    """Tell whether the environment lets traces be sent by OTLP (`OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`)."""
+    environ = os.environ if environ is None else environ
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    return not exporters or any(name.strip().startswith("otlp") for name in exporters.split(","))
+
+
+class _Variables:
+    """`OTEL_EXPORTER_OTLP_TRACES_X` before `OTEL_EXPORTER_OTLP_X`; an empty variable counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def get(self, name: str) -> str | None:
+        value = self._environ.get(f"{_PREFIX}TRACES_{name}") or self._environ.get(f"{_PREFIX}{name}")
+        return value.strip() if value else None
+
+    def endpoint(self) -> tuple[str, str]:
+        """Return the URL that spans are posted to, and the variable it comes from."""
+        if url := self._environ.get(f"{_PREFIX}TRACES_ENDPOINT"):
+            return url, f"{_PREFIX}TRACES_ENDPOINT"
+        base = self._environ.get(f"{_PREFIX}ENDPOINT") or DEFAULT_ENDPOINT
+        return f"{base.rstrip('/')}/v1/traces", f"{_PREFIX}ENDPOINT"
+
+    def headers(self) -> dict[str, str]:
+        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415  # only when something is configured
+
+        return dict(parse_env_headers(self.get("HEADERS") or "", liberal=True))
+
+    def timeout_seconds(self) -> float:
+        text = self.get("TIMEOUT")
+        if text is None:
+            return DEFAULT_TIMEOUT_SECONDS
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise ConfigurationError(f"{_PREFIX}TIMEOUT", text, "give seconds, more than 0")
+        return seconds

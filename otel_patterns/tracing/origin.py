@@ -1,0 +1,156 @@
+"""What this process records with its first event of a run: everything a projection needs beside the events.
+
+The resource, the sampling decision and the caller's context are taken once, when the run begins here, and written
+down, so that a replay on another machine needs nothing else. The SDK is imported only when it has a say.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from ..clock import Clock
+from ..model import ids, names
+from ..model.values import to_json_object
+from ..settings import Settings
+from .recorded import VERSION
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import SpanContext
+
+_REMEMBERED_RUNS: Final = 20_000
+_SDK_VARIABLES: Final = (
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+)
+
+
+class Origin:
+    """Makes `details.otel`. One per journal and process; a forked child makes its own identity."""
+
+    def __init__(self, settings: Settings, *, exporting: bool, clock: Clock) -> None:
+        self._settings = settings
+        self._exporting = exporting
+        self._clock = clock
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._pid = 0
+        self._writer: dict[str, Any] = {}
+        self._resource: Resource | None = None
+        self._sampler: Sampler | None = None
+
+    def is_first(self, run_id: str) -> bool:
+        """Tell whether this is the first event of the run in this process, and remember that there was one."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._seen = OrderedDict()
+            self._writer = _writer(self._pid)
+            self._resource = None
+        if run_id in self._seen:
+            return False
+        self._seen[run_id] = None
+        if len(self._seen) > _REMEMBERED_RUNS:
+            self._seen.popitem(last=False)
+        return True
+
+    def forget(self, run_id: str) -> None:
+        """Drop a run that has ended. A later event of it records its origin again, which does no harm."""
+        self._seen.pop(run_id, None)
+
+    def record(self, run_id: str, job_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `details.otel` for a run's first event here; `given` is what the caller wants recorded in it."""
+        context = _current_span_context()
+        resource, sampled = self._resource_and_decision(run_id, job_id, given, context)
+        recorded: dict[str, Any] = {"v": VERSION}
+        if context is not None:
+            flags = f"{int(context.trace_flags):02x}"
+            recorded["traceparent"] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
+            if state := context.trace_state.to_header():
+                recorded["tracestate"] = state
+            recorded["join"] = self._settings.join
+            recorded["remote"] = context.is_remote
+        recorded["sampled"] = sampled
+        recorded.update(given)
+        recorded["resource"] = resource
+        recorded["writer"] = self._writer
+        if self._settings.run_url:
+            self._add_run_url(recorded, run_id, job_id)
+        return recorded
+
+    def _add_run_url(self, recorded: dict[str, Any], run_id: str, job_id: str) -> None:
+        url = self._settings.run_url.replace("{run_id}", run_id).replace("{job_id}", job_id)
+        span = recorded.setdefault("span", {}).setdefault("run", {})
+        span["attributes"] = {names.ATTR_CICD_RUN_URL: url, **span.get("attributes", {})}
+
+    def _resource_and_decision(
+        self, run_id: str, job_id: str, given: Mapping[str, Any], context: SpanContext | None
+    ) -> tuple[dict[str, Any], bool]:
+        resource, sampler = self._provider_parts()
+        if resource is None or sampler is None:
+            return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, True
+        from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring
+        from opentelemetry.trace import SpanKind, get_current_span, set_span_in_context  # noqa: PLC0415
+
+        is_child = context is not None and self._settings.join == "child"
+        parent = set_span_in_context(get_current_span()) if is_child else Context()
+        trace_id = context.trace_id if context is not None and is_child else int(ids.trace_id(job_id, run_id), 16)
+        name = str(given.get("operation_kind") or names.UNKNOWN_OPERATION)
+        result = sampler.should_sample(parent, trace_id, name, SpanKind.SERVER, {names.ATTR_RUN_ID: run_id}, ())
+        return to_json_object(dict(resource.attributes)), result.decision.is_sampled()
+
+    def _provider_parts(self) -> tuple[Resource | None, Sampler | None]:
+        """Return resource and sampler of the application's own provider, else those of the environment."""
+        provider = _global_provider()
+        resource, sampler = getattr(provider, "resource", None), getattr(provider, "sampler", None)
+        if resource is not None and sampler is not None:
+            # Asked at every run: the application may set its provider after its first run.
+            return resource, sampler
+        if self._resource is None and (self._exporting or any(os.environ.get(name) for name in _SDK_VARIABLES)):
+            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # see the module's docstring
+
+            # Never set as the global one: it only reads the standard variables for us.
+            own = TracerProvider(shutdown_on_exit=False)
+            self._resource, self._sampler = own.resource, own.sampler
+        return self._resource, self._sampler
+
+
+def caller_trace_id() -> str | None:
+    """Return the trace id of the span that is current, in hex; None when there is none."""
+    context = _current_span_context()
+    return None if context is None else f"{context.trace_id:032x}"
+
+
+def _global_provider() -> object:
+    # Without the import nobody can have set a provider or started a span.
+    trace = sys.modules.get("opentelemetry.trace")
+    return trace.get_tracer_provider() if trace is not None else None
+
+
+def _current_span_context() -> SpanContext | None:
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    context: SpanContext = trace.get_current_span().get_span_context()
+    return context if context.is_valid else None
+
+
+def _writer(pid: int) -> dict[str, Any]:
+    """Return what identifies this process beyond its life: host, boot, pid and start (in clock ticks since boot)."""
+    writer: dict[str, Any] = {"host": socket.gethostname(), "pid": pid}
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            writer["boot"] = file.read().strip()
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The second field is the program's name, which may hold spaces and parentheses.
+            writer["start"] = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        # No procfs (macOS): host and pid must do.
+        pass
+    return writer

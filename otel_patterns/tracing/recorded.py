@@ -1,0 +1,120 @@
+"""`details.otel`: what a process records with its first event of a run, as the projection reads it.
+
+Everything here comes from a log that may be foreign or damaged, so each part is taken only when it has its form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..model import names
+from ..model.values import as_list, as_object, clean_text, to_json_value
+from .trace import Attributes, AttributeValue, SpanEvent
+
+if TYPE_CHECKING:
+    from ..model.events import PatternEvent
+
+VERSION: Final = 1
+_TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
+_ZERO: Final = {"0" * 32, "0" * 16}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The span that was current when the run began: ids in hex, and whether it is in another process."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str
+    is_remote: bool
+    join: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What counts of `details.otel` for a whole run: the first one in journal order."""
+
+    resource: Attributes
+    caller: Caller | None
+    sampled: bool
+    native: bool
+
+
+def read_recorded(prefix: Iterable[PatternEvent]) -> Recorded:
+    """Return what the first event that has `details.otel` recorded; a foreign run has an unknown service."""
+    nothing: dict[str, Any] = {}
+    recorded = next((event.otel for event in prefix if "v" in event.otel), nothing)
+    return Recorded(
+        resource=_resource(recorded.get("resource")),
+        caller=_caller(recorded),
+        sampled=recorded.get("sampled") is not False,
+        native=recorded.get("native") is True,
+    )
+
+
+def _resource(value: object) -> Attributes:
+    attributes = attributes_of(value)
+    return attributes or ((names.ATTR_SERVICE_NAME, names.UNKNOWN_SERVICE),)
+
+
+def _caller(recorded: Mapping[str, Any]) -> Caller | None:
+    match = _TRACEPARENT.fullmatch(str(recorded.get("traceparent")))
+    if match is None or match.group(1) in _ZERO or match.group(2) in _ZERO:
+        return None
+    state = recorded.get("tracestate")
+    return Caller(
+        trace_id=match.group(1),
+        span_id=match.group(2),
+        trace_state=state if isinstance(state, str) else "",
+        is_remote=recorded.get("remote") is True,
+        join="link" if recorded.get("join") == "link" else "child",
+    )
+
+
+def span_part(event: PatternEvent, target: str) -> tuple[Attributes, tuple[SpanEvent, ...]]:
+    """Return what user code put on the current span before this event, for `target` `"run"` or `"stage"`."""
+    span = as_object(event.otel.get("span")) or {}
+    part = as_object(span.get(target)) or {}
+    events: list[SpanEvent] = []
+    for item in as_list(part.get("events")) or []:
+        fields = as_object(item) or {}
+        name, time = fields.get("name"), fields.get("time_unix_nano")
+        if isinstance(name, str) and isinstance(time, int) and 0 <= time <= _INT64_MAX:
+            events.append(SpanEvent(name, time, attributes_of(fields.get("attributes"))))
+    return attributes_of(part.get("attributes")), tuple(events)
+
+
+def attributes_of(value: object) -> Attributes:
+    """Return those members of a JSON object that an attribute can hold."""
+    members = as_object(value) or {}
+    pairs = [(clean_text(key), attribute_of(item)) for key, item in members.items() if key]
+    return tuple((key, attribute) for key, attribute in pairs if attribute is not None)
+
+
+def attribute_of(value: object) -> AttributeValue | None:
+    """Return a JSON scalar, or an array of scalars of one type, as an attribute value; None for anything else."""
+    if (items := as_list(value)) is not None:
+        for kind in (str, bool, int, float):
+            if all(type(item) is kind for item in items):
+                scalars = [scalar_of(item) for item in items]
+                return tuple(scalars) if all(type(item) is kind for item in scalars) else None  # pyright: ignore[reportReturnType]  # one kind, checked
+        return None
+    return scalar_of(value)
+
+
+def scalar_of(value: object) -> str | bool | int | float | None:
+    """Return a JSON scalar as an attribute value (integers beyond 64 bits as text); None for null, array, object."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if _fits(value) else to_json_value(value)
+    if isinstance(value, str):
+        return clean_text(value)
+    return value if isinstance(value, (bool, float)) else None
+
+
+def _fits(value: int) -> bool:
+    return _INT64_MIN <= value <= _INT64_MAX

@@ -1,0 +1,1 @@
+"""Real Jaeger, Tempo and OpenTelemetry Collector for the integration tests."""

@@ -1,0 +1,246 @@
+"""Delivery of live runs to a receiver that behaves as it is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+from otel_patterns import PatternEventEmitter, configure, pattern_run, shutdown
+from otel_patterns.tracing.delivered import DeliveryRecord
+from otel_patterns.tracing.replay import Selection, traces_of
+from tests.receiver import Receiver, Reply
+
+JOB_ID = "JOB-TEST-001"
+Configure = Callable[[Receiver | str], PatternEventEmitter]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Yield a function that configures a journal in `tmp_path` and delivery to a receiver."""
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def configure_for(receiver: Receiver | str) -> PatternEventEmitter:
+        url = receiver if isinstance(receiver, str) else receiver.url
+        return configure(journal=tmp_path / "pattern_events.jsonl", endpoint=url)
+
+    yield configure_for
+    shutdown()
+
+
+def run_once(emitter: PatternEventEmitter, *, operation_kind: str = "demo") -> str:
+    """Run a pattern with a validation and an execution, and return the run's id."""
+    with pattern_run("PAT-DEMO-001", job_id=JOB_ID, operation_kind=operation_kind, emitter=emitter) as run:
+        with run.validation("preflight", ["a"]):
+            pass
+        with run.execution(["true"]):
+            pass
+    return run.pattern_run_id
+
+
+def owed(emitter: PatternEventEmitter, destination: str) -> set[str]:
+    """Return the names of spans that the destination has not acknowledged."""
+    delivered = DeliveryRecord(emitter.global_log, destination).load()
+    return {
+        span.name
+        for trace in traces_of(emitter.global_log, Selection())
+        for span in trace.spans
+        if span.span_id not in delivered.get(trace.run_id, set())
+    }
+
+
+def test_run_that_ended_is_delivered_once_and_acknowledged(configured: Configure) -> None:
+    """Each span of a run goes out once, in its final form, and is on record when the answer was read."""
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert emitter.flush(5)
+        sent = [span.name for _, span in receiver.spans]
+        assert sorted(sent) == ["demo PAT-DEMO-001", "execution PAT-DEMO-001", "validation PAT-DEMO-001"]
+        assert receiver.headers[0]["content-type"] == "application/x-protobuf"
+        assert owed(emitter, receiver.url) == set()
+
+
+def test_stage_and_marker_appear_while_the_run_is_going_on(configured: Configure) -> None:
+    """A watcher sees a closed stage at once and the marker after a second, before the run has ended."""
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        with pattern_run("PAT-DEMO-001", job_id=JOB_ID, operation_kind="demo", emitter=emitter) as run:
+            with run.validation("preflight", ["a"]):
+                pass
+            with run.execution(["sleep"]):
+                assert receiver.wait_for_span("validation")
+                assert receiver.wait_for_span("run started")
+                assert not receiver.wait_for_span("demo", timeout_seconds=0.01)
+        assert emitter.flush(5)
+        sent = [span.name for _, span in receiver.spans]
+        assert sorted(set(sent)) == sorted(sent)
+        assert "demo PAT-DEMO-001" in sent
+
+
+def test_run_shorter_than_a_second_has_no_marker(configured: Configure) -> None:
+    """The marker is noise on a short run, so it is not sent."""
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        emitter.flush(5)
+        # Longer than the marker's delay: the thread must have dropped the run.
+        with pattern_run("PAT-DEMO-001", job_id=JOB_ID, operation_kind="long", emitter=emitter):
+            assert receiver.wait_for_span("run started")
+        emitter.flush(5)
+        assert [span.name for _, span in receiver.spans].count("run started") == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "count"),
+    [
+        (
+            Reply(
+                body=ExportTraceServiceResponse(
+                    partial_success=ExportTracePartialSuccess(rejected_spans=1, error_message="no")
+                ).SerializeToString()
+            ),
+            "rejected",
+        ),
+        (Reply(status=307, headers={"location": "http://127.0.0.1:1/"}), "misconfigured"),
+        (Reply(content_type="text/html", body=b"<html>log in</html>"), "misconfigured"),
+        (Reply(status=404), "misconfigured"),
+        (Reply(status=400), "refused"),
+        (Reply(content_type="text/plain", body=b"x" * 200_000), "misconfigured"),
+    ],
+)
+def test_answer_that_is_no_delivery_leaves_the_run_owed(configured: Configure, reply: Reply, count: str) -> None:
+    """What was not acknowledged is counted, not sent again by this process, and owed."""
+    with Receiver(lambda _number: reply) as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert emitter.flush(5)
+        assert emitter.counts[count] >= 1
+        assert "demo PAT-DEMO-001" in owed(emitter, receiver.url)
+
+
+def test_receiver_that_asks_to_come_back_gets_the_same_bytes_again(configured: Configure) -> None:
+    """503 is retried with a pause, by the same bytes, and then it is delivered."""
+    with Receiver(lambda number: Reply(status=503) if number == 1 else Reply()) as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert receiver.wait_for(2)
+        assert emitter.flush(5)
+        shutdown()
+        first, second = receiver.requests[:2]
+        assert second.startswith(first)
+        assert owed(emitter, receiver.url) == set()
+
+
+def test_answer_lost_after_the_receiver_took_it_is_sent_again(configured: Configure) -> None:
+    """A connection closed without an answer is no acknowledgement."""
+    with Receiver(lambda number: Reply(drop=True) if number == 1 else Reply()) as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert receiver.wait_for(2)
+        shutdown()
+        assert owed(emitter, receiver.url) == set()
+
+
+def test_unsampled_run_is_in_the_journal_and_not_owed(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sampler decides once, at the start; the decision is on record and an unsampled run is never sent."""
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert emitter.flush(5)
+        assert receiver.requests == []
+        (trace,) = traces_of(emitter.global_log, Selection())
+        assert not trace.sampled
+        assert len(emitter.get_events()) == 5
+
+
+def test_resource_is_that_of_the_environment(configured: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are honoured and recorded with the run."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "engine")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,team=a%20b")
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert emitter.flush(5)
+        resource = {item.key: item.value.string_value for item in receiver.spans[0][0].resource.attributes}
+        assert (resource["service.name"], resource["team"]) == ("engine", "a b")
+
+
+def test_sdk_disabled_sends_nothing(configured: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OTEL_SDK_DISABLED turns sending off; the journal is written all the same."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert emitter.destination is None
+        assert len(emitter.get_events()) == 5
+
+
+def test_second_terminal_event_sends_nothing(configured: Configure) -> None:
+    """Who appends a second terminal event projects nothing: the run was sent in its final form."""
+    from otel_patterns import emit_pattern_event  # noqa: PLC0415  # only here
+
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        run_id = run_once(emitter)
+        emitter.flush(5)
+        before = len(receiver.spans)
+        emit_pattern_event(
+            "pattern.execution.failed", JOB_ID, run_id, "PAT-DEMO-001", "failed", {"exit_code": 1}, emitter=emitter
+        )
+        run_once(emitter, operation_kind="later")
+        emitter.flush(5)
+        assert [span.name for _, span in receiver.spans[before:]].count("demo PAT-DEMO-001") == 0
+
+
+@pytest.mark.parametrize("hang", [False, True], ids=["refused", "hanging"])
+def test_dead_endpoint_costs_emit_nothing_and_exit_two_seconds(tmp_path: Path, hang: bool) -> None:
+    """With a collector that refuses or never answers, 2,048 runs are emitted, nothing is raised, and exit is bounded."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import atexit, logging, sys, time
+            logging.disable()
+            # Registered before the package's own, so called after it.
+            atexit.register(lambda: print("exit", time.monotonic() - ended))
+            from otel_patterns import configure, emit_pattern_event, PatternRun
+            configure(journal={str(tmp_path / "j.jsonl")!r}, endpoint=sys.argv[1])
+            slowest = 0.0
+            for number in range(2048):
+                run = PatternRun.create("PAT-A", "JOB-1", "k")
+                for event_type in ("pattern.execution.started", "pattern.execution.completed"):
+                    began = time.monotonic()
+                    emit_pattern_event(event_type, "JOB-1", run.pattern_run_id, "PAT-A", "success", {{}})
+                    slowest = max(slowest, time.monotonic() - began)
+            print("slowest", slowest)
+            ended = time.monotonic()
+            """
+        )
+    )
+    with Receiver(lambda _number: Reply(hang=True)) as receiver:
+        url = receiver.url if hang else "http://127.0.0.1:1/v1/traces"
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, str(program), url], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert time.monotonic() - began < 60
+        assert not hang or receiver.requests
+    figures = dict(line.split() for line in done.stdout.splitlines())
+    assert done.stderr == ""
+    assert float(figures["exit"]) < 2.5
+    assert float(figures["slowest"]) < 2.0
+    assert len(list(traces_of(tmp_path / "j.jsonl", Selection()))) == 2048

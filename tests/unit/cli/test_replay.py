@@ -1,0 +1,146 @@
+"""`otel-patterns replay`."""
+
+from pathlib import Path
+
+import pytest
+
+from otel_patterns.cli import replay as replay_command
+from otel_patterns.tracing.endpoint import Endpoint
+from otel_patterns.tracing.otlp import Answer
+from tests.unit.cli.support import RUN_ID, call, event, whole_run, write_journal
+
+OPEN_RUN = "PRUN-TEST-001"
+
+
+class FakeSink:
+    """Answers as it was told, and counts what it got."""
+
+    answer = Answer("acknowledged")
+    bodies: list[bytes]
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.destination = endpoint.destination
+        type(self).bodies = []
+
+    def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
+        """Keep the request."""
+        del timeout_seconds
+        self.bodies.append(body)
+        return self.answer
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture(autouse=True)
+def sink(monkeypatch: pytest.MonkeyPatch) -> type[FakeSink]:
+    """Let the command send to a fake."""
+
+    class Sink(FakeSink):
+        pass
+
+    monkeypatch.setattr(replay_command, "OtlpSink", Sink)
+    return Sink
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    """Return the path of a journal with a run that has ended and one that has not."""
+    return write_journal(
+        tmp_path / "j", [*whole_run(), event("execution.started", 60, run_id=OPEN_RUN, job_id="JOB-2")]
+    )
+
+
+def test_replay_acknowledged_is_done(journal: str) -> None:
+    """Each run is one line; when all was acknowledged the command is done, and the next replay sends nothing."""
+    result = call("replay", "--journal", journal)
+    assert result.code == 0
+    assert result.lines == [
+        f"{RUN_ID}  sending 5 spans  semgrep_scan PAT-SEMGREP-001",
+        f"{OPEN_RUN}  sending 1 span  still going on",
+    ]
+    assert "http://localhost:4318/v1/traces: 2 runs delivered (6 spans), 1 of these still going on" in result.err
+    again = call("replay", "--journal", journal)
+    assert (again.code, again.out) == (0, "")
+    assert "0 runs delivered (0 spans), 2 delivered before" in again.err
+
+
+def test_replay_forced_sends_again(journal: str) -> None:
+    """`--force` sends what was acknowledged before."""
+    call("replay", "--journal", journal)
+    assert len(call("replay", "--force", "--journal", journal).lines) == 2
+
+
+def test_replay_dry_run_sends_nothing(journal: str, sink: type[FakeSink], tmp_path: Path) -> None:
+    """`--dry-run` tells what would be sent, and leaves neither request nor file behind."""
+    result = call("replay", "--dry-run", "--journal", journal)
+    assert (result.code, len(result.lines), sink.bodies) == (0, 2, [])
+    assert "2 runs to send" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]
+
+
+def test_replay_refused_is_owed(journal: str, sink: type[FakeSink]) -> None:
+    """What is not acknowledged fails the command, with what the destination said and what to do."""
+    sink.answer = Answer("misconfigured", "HTTP 404: check the endpoint")
+    result = call("replay", "--journal", journal)
+    assert result.code == 1
+    assert "2 owed" in result.err
+    assert "not delivered: HTTP 404: check the endpoint" in result.err
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in result.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "wanted"),
+    [
+        (("--run", RUN_ID), [RUN_ID]),
+        (("--run", "6T7V"), [RUN_ID]),
+        (("--job", "JOB-2"), [OPEN_RUN]),
+        (("--since", "2026-11-22T09:30:30Z"), [OPEN_RUN]),
+    ],
+)
+def test_replay_selection_names_runs(journal: str, argv: tuple[str, ...], wanted: list[str]) -> None:
+    """Run, job and time choose what is replayed."""
+    lines = call("replay", "--dry-run", "--journal", journal, *argv).lines
+    assert [line.split()[0] for line in lines] == wanted
+
+
+def test_replay_unsampled_is_sent_on_request(tmp_path: Path) -> None:
+    """A run that the sampler left out is never owed; `--unsampled` sends it all the same."""
+    path = write_journal(tmp_path / "j", [event("execution.started", details={"otel": {"v": 1, "sampled": False}})])
+    left_out = call("replay", "--journal", path)
+    assert (left_out.code, left_out.out) == (0, "")
+    assert "1 not sampled" in left_out.err
+    assert len(call("replay", "--unsampled", "--journal", path).lines) == 1
+
+
+def test_replay_unknown_run_fails(journal: str) -> None:
+    """Replaying a run that is not there is no success."""
+    result = call("replay", "--run", "PRUN-NOBODY", "--journal", journal)
+    assert result.code == 1
+    assert "there is no run" in result.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"),
+    ],
+)
+def test_replay_environment_that_cannot_send_is_wrong_usage(
+    journal: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A setting that keeps runs from being sent is named, with exit code 2."""
+    monkeypatch.setenv(name, value)
+    result = call("replay", "--journal", journal)
+    assert (result.code, result.out) == (2, "")
+    assert name in result.err
+
+
+def test_replay_no_journal_is_an_empty_one() -> None:
+    """Without a journal nothing is owed."""
+    result = call("replay")
+    assert result.code == 0
+    assert "there is no journal" in result.err
