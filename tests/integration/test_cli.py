@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -153,7 +153,7 @@ class Following:
 
 
 @contextmanager
-def following(path: Path, *options: str) -> Iterator[Following]:
+def following(path: Path, *options: str) -> Generator[Following, None, None]:
     """Yield a process that follows the journal."""
     with subprocess.Popen(
         (sys.executable, "-c", INTERRUPTIBLE, "events", "--follow", "--json", "--journal", str(path), *options),

@@ -142,7 +142,7 @@ def test_run_json_is_the_run_with_trace_and_links(tmp_path: Path, monkeypatch: p
     assert set(run) - set(listed) == {"trace_id", "links"}
     assert run["trace_id"] == TRACE_ID
     assert run["links"]["jaeger"] == f"https://jaeger.example/ui/trace/{TRACE_ID}"
-    url = urlsplit(run["links"]["grafana"])
+    url = urlsplit(str(run["links"]["grafana"]))
     panes = json.loads(parse_qs(url.query)["panes"][0])["trace"]
     assert (url.netloc, url.path) == ("grafana.example", "/explore")
     assert panes["queries"][0]["query"] == TRACE_ID

@@ -68,6 +68,7 @@ def good(data: bytes, offset: int) -> bool:
 
 
 LINES = [event_line(number, size=number * 3) for number in range(8)]
+STARTS = [sum(map(len, LINES[:number])) for number in range(len(LINES))]
 JOURNAL = b"".join(LINES)
 # What may happen to bytes: one is changed, some are deleted, some are put in.
 EDITS = st.lists(
@@ -88,27 +89,26 @@ def test_read_damaged_journal_loses_touched_lines_alone(
 ) -> None:
     """Whatever bytes change, untouched lines are read, each skipped one is reported where it is, and nothing raises."""
     data = JOURNAL
-    touched: set[int] = set()
-    starts = [sum(map(len, LINES[:number])) for number in range(len(LINES) + 1)]
-    # From the end, so that the offsets of earlier edits stay what they are.
-    for offset, deleted, inserted in sorted(edits, reverse=True):
+    # For each byte where it came from; -1: it was put in.
+    origins = list(range(len(JOURNAL)))
+    for offset, deleted, inserted in edits:
         data = data[:offset] + inserted + data[offset + deleted :]
-        # A line is touched from its first byte to its newline; where bytes went in, so is the line before them.
-        touched |= {
-            number
-            for number in range(len(LINES))
-            if starts[number] < offset + max(deleted, 1) and offset <= starts[number + 1]
-        }
+        origins[offset : offset + deleted] = [-1] * len(inserted)
     with tempfile.TemporaryDirectory() as directory, patch.object(read_module, "_CHUNK_BYTES", chunk):
         path = Path(directory, "journal")
         path.write_bytes(data)
         report = ReadReport()
         found = [line for line, _ in read_documents(path, report=report)]
         last = [line for line, _ in read_last(path, Filter(), count)]
-    read = [line.data + b"\n" for line in found]
-    assert [line for number, line in enumerate(LINES) if number not in touched] == [
-        line for line in read if line in LINES and LINES.index(line) not in touched
+    # Untouched: all its bytes in a row, and a line's beginning before them.
+    untouched = [
+        origins.index(start)
+        for start, line in zip(STARTS, LINES, strict=True)
+        if start in origins
+        and origins[(at := origins.index(start)) : at + len(line)] == list(range(start, start + len(line)))
+        and (at == 0 or data[at - 1 : at] == b"\n")
     ]
+    assert set(untouched) <= {line.offset for line in found}
     complete = data[: data.rfind(b"\n") + 1]
     pieces: list[tuple[int, bytes]] = []
     offset = 0

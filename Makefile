@@ -1,0 +1,83 @@
+# `make demo` and `make test` need Python 3.10 or newer and make, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+UV ?= uv
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Where examples/patterns.py looks for it. Apart from the rest: semgrep pins an old release of OpenTelemetry.
+SEMGREP := $(VENV)/semgrep
+DEMO := state/demo
+DEMO_RUNS := $(BIN)/otel-patterns runs --journal $(DEMO)/events/pattern_events.jsonl
+DEMO_RUN := $(BIN)/otel-patterns run --journal $(DEMO)/events/pattern_events.jsonl
+RUN_ID := sed -n 's/.*"pattern_run_id": *"\([^"]*\)".*/\1/p' | head -n 1
+# Installed for 3.10 and everything newer from one file; hosts of registries stay out of it.
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-compile-command 'make requirements'
+
+export PYTHON VENV
+
+.PHONY: demo test lint format backends semgrep coverage requirements clean help
+
+help:  ## Show the targets.
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-runtime  ## Make a few runs with real tools and show them.
+	@$(MAKE) --no-print-directory semgrep || echo 'semgrep cannot be installed here: the demo does without.' >&2
+	@$(BIN)/python examples/pattern_executor.py --state $(DEMO) $(if $(SLOW),--slow $(SLOW))
+	@echo
+	@$(DEMO_RUNS) --limit 10
+	@echo
+	@$(DEMO_RUN) "$$(for status in warning success; do $(DEMO_RUNS) --status $$status --limit 1 --json; done | $(RUN_ID))"
+
+test: lint  ## Lint and run all tests.
+	@$(MAKE) --no-print-directory semgrep || echo 'semgrep cannot be installed here: its test is skipped.' >&2
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## Check style, types and layers.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## Format the code and repair what can be repaired.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --show-missing --skip-covered
+
+backends: $(VENV)/.installed-dev  ## Build Jaeger and the collector for the integration tests (needs Go).
+	$(BIN)/python -m tests.backends.build
+
+semgrep: $(SEMGREP)/.installed  ## Install semgrep for the examples.
+
+requirements:  ## Compile the pinned requirements from pyproject.toml (needs uv; FLAGS=--upgrade for newer ones).
+	$(COMPILE) $(FLAGS) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) $(FLAGS) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) $(FLAGS) --group semgrep --output-file requirements/semgrep.txt
+
+clean:  ## Remove environments, caches and what the demo wrote.
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed, and this is " + sys.version.split()[0] + ": make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps make the second call quick.
+$(VENV)/.installed-runtime: $(BIN)/python requirements/runtime.txt requirements/dev.txt pyproject.toml
+	$(BIN)/python $(PIP_INSTALL) --requirement requirements/runtime.txt --constraint requirements/dev.txt pytest
+	$(BIN)/python $(PIP_INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-runtime
+	$(BIN)/python $(PIP_INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+$(SEMGREP)/.installed: requirements/semgrep.txt | $(BIN)/python
+	$(PYTHON) -m venv $(SEMGREP)
+	$(SEMGREP)/bin/python $(PIP_INSTALL) --only-binary semgrep --requirement requirements/semgrep.txt
+	@touch $@
