@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .emit import PatternEventEmitter, configure, emit_pattern_event, shutdown
+    from .channel import shutdown
+    from .emit import PatternEventEmitter, configure, emit_pattern_event
     from .errors import (
         ConfigurationError,
         InvalidEventError,
@@ -63,7 +64,7 @@ _HOMES = {
     "fold": "model.fold",
     "fold_run": "model.fold",
     "pattern_run": "runner",
-    "shutdown": "emit",
+    "shutdown": "channel",
 }
 
 

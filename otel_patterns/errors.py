@@ -58,7 +58,7 @@ def shorten(value: object, limit: int = 120) -> str:
     """Return `repr(value)` cut to `limit` characters; never raises."""
     try:
         text = repr(value)
-    except Exception:  # a caller's __repr__ may do anything; the message must still be made
+    except Exception:  # noqa: BLE001  # a caller's __repr__ may do anything; the message must still be made
         text = f"<{type(value).__name__} whose repr raises>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -167,5 +167,5 @@ class Guard:
         """Swallow any `Exception` of the block, counted as `kind`. KeyboardInterrupt and SystemExit pass."""
         try:
             yield
-        except Exception as error:  # the one place where telemetry's own failures end
+        except Exception as error:  # noqa: BLE001  # the one place where telemetry's own failures end
             self.report(kind, f"{kind}: {type(error).__name__}: {error}", error=error)

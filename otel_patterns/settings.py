@@ -42,8 +42,8 @@ TABLE: tuple[Setting, ...] = (
     Setting(
         "job_scoped",
         "OTEL_PATTERNS_JOB_SCOPED",
-        False,
-        "Write each event also to `jobs/<job_id>/pattern_events.jsonl` beside the journal.",
+        default=False,
+        meaning="Write each event also to `jobs/<job_id>/pattern_events.jsonl` beside the journal.",
     ),
     Setting(
         "validation",

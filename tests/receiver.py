@@ -48,7 +48,7 @@ class Receiver:
             def do_POST(self) -> None:
                 receiver._handle(self)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
                 del format, args
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

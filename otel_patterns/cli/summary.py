@@ -87,7 +87,8 @@ _PIECES: Final[Mapping[str, Callable[[Any], str]]] = {
 
 def summarize(details: Mapping[str, Any], separator: str, ellipsis: str) -> str:
     """Return the details of an event in one line, not yet cut to any width and not yet safe."""
-    pieces = [render(details[name]) for name, render in _PIECES.items() if name in details]
+    # Null and what is empty say nothing in a summary; 0 does.
+    pieces = [render(details[name]) for name, render in _PIECES.items() if details.get(name) not in (None, [], {})]
     pieces += [
         f"{name} {plain(value)}"
         for name, value in details.items()

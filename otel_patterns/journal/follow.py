@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Generator, Iterator
+from typing import BinaryIO, Final
 
-from .read import Line, ReadReport, open_to_read, read_lines
+from .read import Line, ReadReport, ends_line, open_to_read, read_lines
 from .watch import DirectoryWatch
 
-POLL_SECONDS = 0.2
+POLL_SECONDS: Final = 0.2
+_NOT_SEEN: Final = (-1, -1)
 
 
 def follow_lines(
@@ -19,65 +20,88 @@ def follow_lines(
     start: int | None = None,
     stop: threading.Event | None = None,
     on_restart: Callable[[str], None] | None = None,
-) -> Iterator[Line]:
+) -> Generator[Line, None, None]:
     """Yield lines as they are completed, from byte `start` (None: the present end), until `stop` is set.
 
-    New lines are seen within 0.25 s, at a cost of what is new. When the file shrank or was replaced, reading goes on
-    at the beginning of what is there, and `on_restart` is told why; consumers drop duplicates by event id.
+    New lines are seen within 0.25 s, at a cost of what is new. When the file was cut or replaced, reading goes on at
+    the beginning of what is there, and `on_restart` is told why (`truncated`, `replaced`); consumers drop duplicates by
+    event id.
+
+    Raises:
+        JournalError: There is something else than a file at the path, or it may not be read.
     """
     stop = stop or threading.Event()
     watch = DirectoryWatch(os.path.dirname(os.path.abspath(path)))
-    file: BinaryIO | None = None
-    offset = 0
-    seen = (-1, -1)
+    follower = _Follower(path, on_restart)
     try:
-        file = open_to_read(path)
-        if file is not None:
-            offset = _end_of_last_line(file) if start is None else start
+        follower.begin(start)
         while not stop.is_set():
-            if file is not None and (state := _state(file)) != seen:
-                # An unfinished line is read again only when there is more of it.
-                report = ReadReport()
-                for line in read_lines(file, offset, report=report):
-                    yield line
-                    if stop.is_set():
-                        return
-                offset, seen = report.end, state
-            if reason := _changed(file, path, offset):
-                if file is not None and reason != "appeared":
-                    # A replaced file may have got its last lines after our last look.
-                    for line in read_lines(file, offset) if reason == "replaced" else ():
-                        yield line
-                    file.close()
-                    if on_restart is not None:
-                        on_restart(reason)
-                file = open_to_read(path)
-                offset, seen = 0, (-1, -1)
-                continue
+            for line in follower.look():
+                yield line
+                if stop.is_set():
+                    return
             watch.wait(POLL_SECONDS)
     finally:
         watch.close()
-        if file is not None:
-            file.close()
+        follower.close()
 
 
-def _state(file: BinaryIO) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
+class _Follower:
+    def __init__(self, path: str | os.PathLike[str], on_restart: Callable[[str], None] | None) -> None:
+        self._path = path
+        self._on_restart = on_restart
+        self._file: BinaryIO | None = None
+        self._offset = 0
+        self._seen = _NOT_SEEN
 
+    def begin(self, start: int | None) -> None:
+        self._file = open_to_read(self._path)
+        if self._file is not None:
+            self._offset = _end_of_last_line(self._file) if start is None else start
 
-def _changed(file: BinaryIO | None, path: str | os.PathLike[str], offset: int) -> str | None:
-    """Return why reading has to start again: `appeared`, `replaced` or `truncated`; None when it need not."""
-    try:
-        now = os.stat(path)
-    except OSError:
-        return None
-    if file is None:
-        return "appeared"
-    status = os.fstat(file.fileno())
-    if (now.st_dev, now.st_ino) != (status.st_dev, status.st_ino):
-        return "replaced"
-    return "truncated" if status.st_size < offset else None
+    def look(self) -> Iterator[Line]:
+        """Yield the lines that were completed since the last look."""
+        yield from self._new_lines()
+        while self._is_another_file():
+            if self._file is not None:
+                # It may have got its last lines after our last look.
+                yield from self._new_lines()
+                self._file.close()
+                self._restart("replaced")
+            self._file = open_to_read(self._path)
+            yield from self._new_lines()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _new_lines(self) -> Iterator[Line]:
+        if self._file is None:
+            return
+        status = os.fstat(self._file.fileno())
+        state = status.st_size, status.st_mtime_ns
+        # An unfinished line is read again only when there is more of it.
+        if state == self._seen:
+            return
+        if not ends_line(self._file, self._offset):
+            self._restart("truncated")
+        report = ReadReport()
+        yield from read_lines(self._file, self._offset, report=report)
+        self._offset, self._seen = report.end, state
+
+    def _restart(self, reason: str) -> None:
+        self._offset, self._seen = 0, _NOT_SEEN
+        if self._on_restart is not None:
+            self._on_restart(reason)
+
+    def _is_another_file(self) -> bool:
+        """Tell whether a file stands at the path that is not the opened one."""
+        try:
+            there = os.stat(self._path)
+        except OSError:
+            # Deleted: what was opened is read on until there is another one.
+            return False
+        return self._file is None or not os.path.samestat(there, os.fstat(self._file.fileno()))
 
 
 def _end_of_last_line(file: BinaryIO) -> int:

@@ -139,6 +139,14 @@ def read_lines(
     report.end = position - report.unfinished_bytes
 
 
+def ends_line(file: BinaryIO, offset: int) -> bool:
+    """Tell whether a line ends before byte `offset`, as one did there that was read up to it.
+
+    When not, the file was cut, and perhaps has grown again since.
+    """
+    return offset == 0 or os.pread(file.fileno(), 1, offset - 1) == b"\n"
+
+
 def read_lines_backward(file: BinaryIO, end: int) -> Iterator[Line]:
     """Yield the complete lines before byte `end`, the last one first. A line over 1 MiB is left out."""
     position = end

@@ -16,15 +16,16 @@ from ..clock import Clock
 from ..errors import InvalidEventError
 from ..model.events import PatternEvent
 from ..model.ids import ulid_unix_nano
-from ..model.times import parse_timestamp
+from ..model.times import is_timestamp, parse_timestamp
 from .cursor import Cursor, segment_of
-from .read import Line, ReadReport, open_to_read, parse_document, read_lines, read_lines_backward
+from .read import Line, ReadReport, ends_line, open_to_read, parse_document, read_lines, read_lines_backward
 
 # How far the clocks of two hosts that write one run may be apart.
 CLOCK_SKEW_NANO: Final = 60_000_000_000
 # One writer with a slow clock must not end the search backwards: only a stretch of older lines does.
 _OLDER_LINES: Final = 64
 _REMEMBERED_RUNS: Final = 20_000
+_TIMESTAMP: Final = re.compile(rb'"timestamp"\s*:\s*"([0-9TZ:.+-]{1,40})"')
 _RUN_ID: Final = re.compile(rb'"pattern_run_id"\s*:\s*"(PRUN-[A-Za-z0-9._-]+)"')
 _ESCAPE: Final = b"\\u"
 
@@ -60,13 +61,16 @@ class RunTail:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         # Where the lines of other runs stand: such a run may become ours, or one that has ended may go on.
         self._lines: OrderedDict[str, dict[int, int]] = OrderedDict()
+        # Where reading began: lines between here and the position are in `_runs` or `_lines`, unless `_dropped`.
+        self._first = 0
+        self._dropped = False
         # Of a run born later, every line before the position is in `_runs` or `_lines`; zero: of any run.
         self._complete_since = 0
         file = open_to_read(path)
         if file is not None:
             self._use(file)
             last = next(read_lines_backward(file, os.fstat(file.fileno()).st_size), None)
-            self._position = last.end if last is not None else 0
+            self._position = self._first = last.end if last is not None else 0
             # Taken after the position: of a run that is born later, no line can stand before it.
             self._complete_since = clock.now_unix_nano()
 
@@ -86,7 +90,7 @@ class RunTail:
         is_here = start.segment == self._segment
         self._advance(end.offset if is_here else None)
         if is_here and start.offset not in run.lines and self._holds(run_id, start, end):
-            # The line was passed by: the file was cut and has grown again since, or the clock was set back.
+            # The line was passed by: the clock was set back, or the file was cut and seems as it was.
             run = self._runs[run_id] = _Run()
             self._restart()
             self._advance(None)
@@ -111,7 +115,7 @@ class RunTail:
     def _look(self, start: Cursor) -> None:
         """Turn to the file at the path when the line stands in another one than ours, or when ours was cut."""
         if self._file is not None and self._segment == start.segment:
-            if os.fstat(self._file.fileno()).st_size < self._position:
+            if not ends_line(self._file, self._position):
                 self._restart()
             return
         there = open_to_read(self._path)
@@ -133,7 +137,8 @@ class RunTail:
 
     def _restart(self) -> None:
         """Read the file from its beginning: any run may have lines there."""
-        self._position = 0
+        self._position = self._first = 0
+        self._dropped = False
         self._complete_since = 0
         self._lines.clear()
         for run in self._runs.values():
@@ -148,13 +153,16 @@ class RunTail:
         known = self._lines.pop(run_id, {})
         born = ulid_unix_nano(run_id)
         skew = 0 if made_here else CLOCK_SKEW_NANO
-        if self._complete_since == 0 or (born is not None and born - skew > self._complete_since):
-            lines = [line for start, end in known.items() for line in read_lines(self._file, start, end)]
-        else:
+        is_complete = self._complete_since == 0 or (born is not None and born - skew > self._complete_since)
+        if not is_complete:
             limit = None if born is None else born - CLOCK_SKEW_NANO
-            lines = _search_backward(self._file, self._position, run_id, limit)
-        for line in lines:
-            run.add(line)
+            end = self._position if self._dropped else self._first
+            for line in _search_backward(self._file, end, run_id, limit):
+                run.add(line)
+        if is_complete or not self._dropped:
+            for start, end in known.items():
+                for line in read_lines(self._file, start, end):
+                    run.add(line)
         return run
 
     def _advance(self, end: int | None) -> None:
@@ -173,6 +181,7 @@ class RunTail:
     def _remember(self, run_id: str, lines: dict[int, int]) -> None:
         self._lines.setdefault(run_id, {}).update(lines)
         if len(self._lines) > _REMEMBERED_RUNS:
+            self._dropped = True
             for _ in range(_REMEMBERED_RUNS // 2):
                 dropped, _lines = self._lines.popitem(last=False)
                 self._complete_since = max(self._complete_since, (ulid_unix_nano(dropped) or 0) + 1)
@@ -201,10 +210,10 @@ def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -
 
 
 def _is_older(line: Line, limit: int) -> bool:
-    try:
-        return parse_timestamp(parse_document(line)["timestamp"]) < limit
-    except ValueError:
-        return False
+    # Only to know when to stop: a timestamp inside details, at worst, makes the search a little longer or shorter.
+    match = _TIMESTAMP.search(line.data)
+    text = match.group(1).decode() if match is not None else ""
+    return is_timestamp(text) and parse_timestamp(text) < limit
 
 
 def _run_id_of(line: Line) -> str:

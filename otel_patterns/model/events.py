@@ -20,7 +20,7 @@ from .values import as_object, clean_keys, to_json_object, to_json_value
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Line separators that some readers split at, and C1 controls that a terminal obeys: legal in JSON, escaped all the same.
+# Line separators that some readers split at, C1 controls that a terminal obeys: legal in JSON, escaped all the same.
 _RISKY: Final = re.compile(rb"\xe2\x80[\xa8\xa9]|\xc2[\x80-\x9f]|\x7f")
 _FOREIGN: Final = {"foreign": True}
 _KEYS: Final = frozenset(names.EVENT_KEYS)

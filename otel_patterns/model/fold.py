@@ -97,7 +97,7 @@ def _fold_ordered(events: Sequence[PatternEvent]) -> PatternRun:
         "step_id": next((event.step_id for event in events if event.step_id is not None), None),
         "inputs": _inputs(events),
         "artifacts": _artifacts(events),
-        "outputs": _outputs(events, terminal),
+        "outputs": _outputs(terminal),
         "tool_metadata": _tool_metadata(events),
         "events": [event.event_id for event in events],
         "metrics": _metrics(events, terminal),
@@ -177,7 +177,7 @@ def _text(value: object) -> str | None:
     return converted if isinstance(converted, str) else repr(converted)
 
 
-def _outputs(events: Iterable[PatternEvent], terminal: PatternEvent | None) -> dict[str, Any]:
+def _outputs(terminal: PatternEvent | None) -> dict[str, Any]:
     outputs: dict[str, Any] = {}
     if terminal is None or terminal.stage != names.EXECUTION:
         return outputs
@@ -287,7 +287,5 @@ def _conflicts(events: Sequence[PatternEvent]) -> Iterable[Anomaly]:
         if kept.to_line() != event.to_line():
             yield Anomaly("conflicting_copy", event.event_id, "two different events have this id")
         if jobs and event.job_id not in jobs:
-            yield Anomaly(
-                "other_job", event.event_id, f"the run belongs to {sorted(jobs)[0]}, this says {event.job_id}"
-            )
+            yield Anomaly("other_job", event.event_id, f"the run belongs to {min(jobs)}, this says {event.job_id}")
         jobs.add(event.job_id)

@@ -1,4 +1,4 @@
-"""The one rule that turns any Python value into a JSON value. It never raises.
+r"""The one rule that turns any Python value into a JSON value. It never raises.
 
 | value | becomes |
 |---|---|
@@ -8,7 +8,7 @@
 | Enum | its value |
 | path | its text |
 | datetime with a zone | RFC 3339 UTC; other dates and times: ISO 8601; timedelta: seconds |
-| bytes | text, decoded as UTF-8, with `\\xNN` for what is none |
+| bytes | text, decoded as UTF-8, with `\xNN` for what is none |
 | dict, dataclass, named tuple, pydantic model | object; keys become text, a repeated one gets `#2` |
 | list, tuple, deque | array; a set becomes an array sorted by its JSON text |
 | numpy scalar, array | number, array |
@@ -106,7 +106,7 @@ def _convert(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:
         return _TOO_DEEP
     try:
         return _convert_other(value, depth, (*parents, id(value)))
-    except Exception:  # a caller's __iter__, __getattr__ or keys() may do anything; the rule never raises
+    except Exception:  # noqa: BLE001  # a caller's __iter__, __getattr__ or keys() may do anything; the rule never raises
         return _repr(value)
 
 
@@ -124,7 +124,7 @@ def _float(value: float) -> float | str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _convert_other(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:  # noqa: PLR0911  # one return a rule
+def _convert_other(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:
     if isinstance(value, Enum):
         return _convert(value.value, depth, parents)
     if isinstance(value, str):
@@ -146,6 +146,10 @@ def _convert_other(value: object, depth: int, parents: tuple[int, ...]) -> JsonV
     for kinds, rule in _RULES:
         if isinstance(value, kinds):
             return rule(value)
+    return _convert_record(value, depth, parents)
+
+
+def _convert_record(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         return _object({name: getattr(value, name) for name in names}, depth, parents)
@@ -211,6 +215,6 @@ def _key(key: object) -> str:
 def _repr(value: object) -> str:
     try:
         text = clean_text(repr(value))
-    except Exception:  # a caller's __repr__ may do anything
+    except Exception:  # noqa: BLE001  # a caller's __repr__ may do anything
         return f"<{type(value).__name__}>"
     return text if len(text) <= MAX_REPR else f"{text[: MAX_REPR - 1]}…"

@@ -116,7 +116,8 @@ class Run:
         if self._lifecycle.ended:
             return
         if self._execution is None:
-            self._execution = Execution(self._lifecycle, command_details(executor="python"))
+            details = command_details(executor="python", command=self._lifecycle.function)
+            self._execution = Execution(self._lifecycle, details)
             self._execution.start(self._lifecycle.began_unix_nano)
         self._execution.end(error)
 
@@ -143,9 +144,10 @@ class Run:
         tool_version: str | None = None,
     ) -> Execution:
         """Open the execution stage; leaving its block ends the run."""
+        is_command = command is not None
         details = command_details(
-            command=command,
-            executor=executor,
+            command=command if is_command else self._lifecycle.function,
+            executor=executor or ("subprocess" if is_command else "python"),
             working_dir=working_dir,
             timeout_seconds=timeout_seconds,
             tool_name=tool_name,

@@ -59,6 +59,8 @@ class Lifecycle:
         self._inputs = inputs
         self._selected = candidate_patterns is None
         self._code = dict(code)
+        # What stands for the command of an execution that runs none.
+        self.function = str(code.get(names.ATTR_CODE_FUNCTION, ""))
 
     @property
     def clock(self) -> Clock:
@@ -71,12 +73,12 @@ class Lifecycle:
 
     def begin(self) -> None:
         """Emit the run's first event."""
-        self.continue_body()
         if self._selected:
             self._resolve()
         else:
             details = {"operation_kind": self.operation_kind, "candidate_patterns": self.candidate_patterns}
             self.emit(names.SELECTION_STARTED, names.IN_PROGRESS, details)
+        self.continue_body()
 
     def require_selection(self) -> None:
         """Emit `selection.resolved` unless that was done: no other stage comes before it."""
@@ -135,14 +137,14 @@ def str_of(error: BaseException) -> str:
     """Return an exception's message, or its type when it has none or cannot tell it."""
     try:
         return str(error) or type(error).__name__
-    except Exception:  # a caller's __str__ may do anything
+    except Exception:  # noqa: BLE001  # a caller's __str__ may do anything
         return type(error).__name__
 
 
 def _exception_event(error: BaseException, time_unix_nano: int) -> dict[str, Any]:
     try:
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception:  # formatting calls the exception's own code
+    except Exception:  # noqa: BLE001  # formatting calls the exception's own code
         trace = ""
     return {
         "name": names.EVENT_EXCEPTION,

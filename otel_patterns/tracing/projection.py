@@ -234,7 +234,7 @@ def _span_event(event: PatternEvent, index: int, run: PatternRun) -> SpanEvent:
         else:
             attributes.add(names.ATTR_DETAILS_SHA256, hashlib.sha256(text).hexdigest())
             attributes.add(names.ATTR_DETAILS_BYTES, len(text))
-            attributes.add(names.ATTR_DETAILS_TRUNCATED, True)
+            attributes.add(names.ATTR_DETAILS_TRUNCATED, value=True)
     return SpanEvent(event.event_type, event.time_unix_nano, attributes.frozen())
 
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional  # noqa: UP035  # the guide's code 
 import pytest
 
 import otel_patterns
-from otel_patterns import InvalidEventError, JobStateStore, PatternEventEmitter, PatternRunAggregator
+from otel_patterns import InvalidEventError, JobStateStore, PatternEventEmitter, PatternRunAggregator, shutdown
 from tests.documents import SEED
 
 JOB_ID = "JOB-GUIDE-001"
@@ -91,7 +91,7 @@ def journal() -> list[dict[str, Any]]:
 def engine_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in an empty folder, unconfigured, as an engine does that has just added the guide's lines."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("otel_patterns.emit._configured", [])
+    shutdown()
     for name in ("OTEL_PATTERNS_JOURNAL", "OTEL_PATTERNS_VALIDATION", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
 

@@ -152,9 +152,7 @@ def test_answer_lost_after_the_receiver_took_it_is_sent_again(configured: Config
         assert owed(emitter, receiver.url) == set()
 
 
-def test_unsampled_run_is_in_the_journal_and_not_owed(
-    configured: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsampled_run_is_in_the_journal_and_not_owed(configured: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampler decides once, at the start; the decision is on record and an unsampled run is never sent."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     with Receiver() as receiver:
@@ -208,7 +206,7 @@ def test_second_terminal_event_sends_nothing(configured: Configure) -> None:
 
 @pytest.mark.parametrize("hang", [False, True], ids=["refused", "hanging"])
 def test_dead_endpoint_costs_emit_nothing_and_exit_two_seconds(tmp_path: Path, hang: bool) -> None:
-    """With a collector that refuses or never answers, 2,048 runs are emitted, nothing is raised, and exit is bounded."""
+    """Whether a collector refuses or never answers: 2,048 runs are emitted, nothing is raised, exit is bounded."""
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(

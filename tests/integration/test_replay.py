@@ -214,5 +214,6 @@ def test_two_processes_that_write_one_run_send_what_a_replay_sends(tmp_path: Pat
     by_run: dict[str, list[PatternEvent]] = {}
     for event in read_events(journal):
         by_run.setdefault(event.pattern_run_id, []).append(event)
-    differing = sum(project(events) != project(sorted(events, key=lambda e: e.time_unix_nano)) for events in by_run.values())
+    by_time = {run_id: sorted(events, key=lambda event: event.time_unix_nano) for run_id, events in by_run.items()}
+    differing = sum(project(by_run[run_id]) != project(by_time[run_id]) for run_id in by_run)
     assert differing > 0

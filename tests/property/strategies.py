@@ -139,6 +139,12 @@ def streams(draw: st.DrawFn, *, conflicts: bool, run_ids: tuple[str, ...] = RUN_
     """Draw the events of one or more runs; with conflicts, different events may share an id."""
     if conflicts:
         event_ids = st.integers(0, 7).map(lambda number: f"EVT-{number:026d}")
-        return draw(st.lists(events(event_ids, run_ids), min_size=1, max_size=12))
+        stream = draw(st.lists(events(event_ids, run_ids), min_size=1, max_size=10))
+        # Copies that are equal to Python and differ in JSON.
+        for original in draw(st.lists(st.sampled_from(stream), max_size=2)):
+            for exit_code in draw(st.permutations([1, 1.0, True]))[:2]:
+                details = {**original.details, "exit_code": exit_code}
+                stream.append(PatternEvent.from_document({**original.to_dict(), "details": details}))
+        return stream
     numbers = draw(st.permutations(range(draw(st.integers(1, 12)))))
     return [draw(events(st.just(f"EVT-{number:026d}"), run_ids)) for number in numbers]

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from otel_patterns import InvalidEventError, PatternEvent, PatternEventEmitter, configure, fold_run, pattern_run, shutdown
+from otel_patterns import (
+    InvalidEventError,
+    PatternEvent,
+    PatternEventEmitter,
+    configure,
+    fold_run,
+    pattern_run,
+    shutdown,
+)
 from otel_patterns.model import names
 from otel_patterns.model.details import check_details
 from otel_patterns.model.fold import find_anomalies

@@ -1,7 +1,6 @@
 """Fixtures of the journal's tests."""
 
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import pytest
@@ -20,9 +19,9 @@ def _open_counting(path: str | os.PathLike[str]) -> BinaryIO | None:
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[CountingFile]]:
-    """Yield the class that counts what following and tailing read."""
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[CountingFile]:
+    """Return the class that counts what following and tailing read."""
     monkeypatch.setattr(follow, "open_to_read", _open_counting)
     monkeypatch.setattr(tail, "open_to_read", _open_counting)
     CountingFile.bytes_read = 0
-    yield CountingFile
+    return CountingFile

@@ -17,10 +17,9 @@ def run_id_at(unix_nano: int, number: int = 1) -> str:
 
 def event_line(number: int, *, run_id: str = RUN_ID, size: int = 0, **changes: Any) -> bytes:
     """Return an event's line, newline included; `size` bytes of padding make it longer."""
-    details = {"number": number, "text": "x" * size}
-    document = event_document(
-        **{"event_id": f"EVT-{number:026d}", "pattern_run_id": run_id, "details": details, **changes}
-    )
+    document = event_document(event_id=f"EVT-{number:026d}", pattern_run_id=run_id)
+    document["details"] = {"number": number, "text": "x" * size}
+    document |= changes
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import stat
@@ -16,7 +17,6 @@ import pytest
 from otel_patterns.errors import Guard
 from otel_patterns.journal import append as append_module
 from otel_patterns.journal.append import Journal, Receipt, append_once, open_journal
-from otel_patterns.journal.lock import FileLock
 from otel_patterns.journal.read import ReadReport, read_documents
 from tests.unit.journal.lines import add, all_lines, event_ids, event_line
 
@@ -69,7 +69,7 @@ class Writes:
     When the script has ended, everything is written.
     """
 
-    def __init__(self, *script: int | Exception) -> None:
+    def __init__(self, *script: int | BaseException) -> None:
         self.script = list(script)
         self.sizes: list[int] = []
         self._write = os.write
@@ -77,7 +77,7 @@ class Writes:
     def __call__(self, descriptor: int, data: Any) -> int:
         self.sizes.append(len(data))
         step = self.script.pop(0) if self.script else len(data)
-        if isinstance(step, Exception):
+        if isinstance(step, BaseException):
             raise step
         return self._write(descriptor, bytes(data)[:step])
 
@@ -94,16 +94,25 @@ def bytes_at(path: Path, receipt: Receipt) -> bytes:
     return path.read_bytes()[receipt.start.offset : receipt.end.offset]
 
 
+def descriptors_of(path: Path) -> list[int]:
+    """Return the numbers of this process's descriptors of a journal and its lock file."""
+    numbers = [
+        int(entry.name)
+        for entry in Path("/proc/self/fd").iterdir()
+        # The listing's own descriptor is closed by now.
+        if os.path.lexists(entry) and str(entry.readlink()) in (str(path), f"{path}.lock")
+    ]
+    assert len(numbers) == 2
+    return numbers
+
+
 def is_locked(path: Path) -> bool:
     """Tell whether somebody holds the lock of a journal."""
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(0)
-    except Exception as error:
-        assert "locked by another process" in str(error)
-        return True
-    finally:
-        lock.close()
+    with open(f"{path}.lock", "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 
@@ -446,8 +455,8 @@ def test_append_to_journal_that_became_symlink_is_refused(path: Path, journal: J
 def test_append_after_all_descriptors_were_closed_opens_again(path: Path, journal: Journal) -> None:
     """A program that closes every descriptor to become a daemon does not end its own journal."""
     journal.append(event_line(1))
-    os.close(journal._file.number)
-    os.close(journal._file_lock._file.number)
+    for number in descriptors_of(path):
+        os.close(number)
     assert journal.append(event_line(2)).state == "journaled"
     assert path.read_bytes() == event_line(1) + event_line(2)
 
@@ -455,7 +464,7 @@ def test_append_after_all_descriptors_were_closed_opens_again(path: Path, journa
 def test_append_does_not_touch_file_that_got_its_number(path: Path, journal: Journal, tmp_path: Path) -> None:
     """When a descriptor's number means somebody else's file by now, that is neither written, locked nor closed."""
     journal.append(event_line(1))
-    numbers = [journal._file.number, journal._file_lock._file.number]
+    numbers = descriptors_of(path)
     for number in numbers:
         os.close(number)
     others = [os.open(tmp_path / f"other{index}", os.O_RDWR | os.O_CREAT) for index in range(2)]
@@ -476,7 +485,7 @@ def test_append_from_signal_handler_within_append_is_written_by_it(
     """Wherever a signal handler's append interrupts another one, both lines stand whole, once, before that one ends."""
     journal.append(event_line(1))
     nested: list[Receipt] = []
-    module: Any = append_module.os if call != "flock" else __import__("fcntl")
+    module: Any = fcntl if call == "flock" else os
     original = getattr(module, call)
 
     def interrupted(*args: Any) -> Any:
@@ -500,23 +509,15 @@ def test_append_from_signal_handler_within_append_is_written_by_it(
 
 @pytest.mark.parametrize("script", [(KeyboardInterrupt(),), (50, KeyboardInterrupt())])
 def test_append_interrupted_by_exception_leaves_no_fragment_and_no_lock(
-    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, script: tuple[Any, ...]
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, script: tuple[int | BaseException, ...]
 ) -> None:
     """Ctrl-C passes through, and the journal works on: no fragment, no lock kept."""
     journal.append(event_line(1))
-    writes = Writes()
-    writes.script = list(script)
-    steps = list(script)
-
-    def write(descriptor: int, data: Any) -> int:
-        step = steps.pop(0) if steps else len(data)
-        if isinstance(step, KeyboardInterrupt):
-            raise step
-        return writes._write(descriptor, bytes(data)[:step])
-
-    monkeypatch.setattr(os, "write", write)
+    writes = Writes(*script)
+    monkeypatch.setattr(os, "write", writes)
     with pytest.raises(KeyboardInterrupt):
         journal.append(event_line(2))
+    assert len(writes.sizes) == len(script)
     assert path.read_bytes() == event_line(1)
     assert not is_locked(path)
     assert journal.append(event_line(3)).state == "journaled"

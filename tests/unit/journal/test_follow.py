@@ -215,7 +215,7 @@ def test_follow_closed_leaves_no_descriptor(path: Path) -> None:
     lines = follow_lines(path, start=0)
     next(lines)
     assert set(os.listdir("/proc/self/fd")) != before
-    lines.close()  # pyright: ignore[reportAttributeAccessIssue]  # it is a generator
+    lines.close()
     assert set(os.listdir("/proc/self/fd")) == before
 
 
@@ -240,7 +240,8 @@ def test_follow_unfinished_line_is_not_read_while_nothing_happens(
 
 
 STEPS = st.lists(
-    st.sampled_from(["line", "line", "lines", "fragment", "blank", "oversized", "rename", "delete", "nothing"]), max_size=12
+    st.sampled_from(["line", "line", "lines", "fragment", "blank", "oversized", "rename", "delete", "nothing"]),
+    max_size=12,
 )
 
 
@@ -289,5 +290,7 @@ def test_follow_any_history_yields_every_line_once_in_order(
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         script = Script(path, monkeypatch)
-        found = script.run(*[lambda step=step, number=number: perform(step, number) for number, step in enumerate(steps)])
+        found = script.run(
+            *[lambda step=step, number=number: perform(step, number) for number, step in enumerate(steps)]
+        )
     assert found == expected

@@ -53,7 +53,7 @@ def test_lock_held_elsewhere_is_refused_at_deadline(
     monkeypatch.setattr(lock_module, "time", fake)
     mine, other = locks
     other.acquire(0)
-    with pytest.raises(JournalError, match="locked by another process for 2.0 s") as caught:
+    with pytest.raises(JournalError, match=r"locked by another process for 2\.0 s") as caught:
         mine.acquire(2.0)
     assert caught.value.path == str(path)
     assert fake.seconds == pytest.approx(7.0)

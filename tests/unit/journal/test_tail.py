@@ -172,10 +172,11 @@ def test_events_written_in_another_form_are_found(bench: Bench, form: str, *, is
         line = bench.line(run)
         if "nested" in form:
             line = line.replace(b'"details":{', b'"details":{"pattern_run_id":"' + stranger.encode() + b'",')
-        if "key" in form or form == "both":
-            line = escape(line, b'attern_run_id":"' + run.encode()[:6]).replace(b"\\u0022\\u003a\\u0022", b'":"')
-        if "id" in form.split(",", maxsplit=1)[0].split() or form == "both":
-            line = escape(line, run.encode()[6:])
+        key, run_in_line = b'"pattern_run_id":"', run.encode()
+        if form.startswith("key") or form == "both":
+            line = line.replace(key + run_in_line, escape(key, b"run") + run_in_line)
+        if form.startswith("id") or form == "both":
+            line = escape(line, run_in_line)
         if form == "spaces":
             line = line.replace(b'"pattern_run_id":', b'"pattern_run_id" \t: ')
         assert json.loads(line)["pattern_run_id"] == run
@@ -215,10 +216,9 @@ def test_events_damaged_and_torn_lines_between_change_nothing(bench: Bench) -> N
     for damage in (b"\n\n", half + b"\n", b"\0" * 50 + b"\n", b"z" * 1_200_000 + b"\n", run.encode() + b"\n"):
         bench.write(damage)
         assert ids_of(tail, run, bench.emit(run)) == bench.expected(run)
-    start, _ = bench.write(half)
+    bench.write(half)
     tail.catch_up()
-    bench.write(bench.line(run)[len(half) :] if False else b"\n")
-    assert start.offset > 0
+    bench.write(b"\n")
     assert ids_of(tail, run, bench.emit(run)) == bench.expected(run)
     assert len(bench.expected(run)) == 6
 
@@ -253,9 +253,7 @@ def test_forget_of_unknown_run_does_nothing(bench: Bench) -> None:
     bench.tail().forget("PRUN-UNKNOWN")
 
 
-def test_events_of_more_runs_than_are_remembered_are_all_of_them(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_of_more_runs_than_are_remembered_are_all_of_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded: what was dropped from it is found in the journal again."""
     monkeypatch.setattr(tail_module, "_REMEMBERED_RUNS", 4)
     tail = bench.tail()
@@ -271,7 +269,8 @@ def test_events_of_more_runs_than_are_remembered_are_all_of_them(
         for run in runs:
             assert ids_of(tail, run, bench.emit(run)) == bench.expected(run)
     assert {len(bench.expected(run)) for run in runs} == {4}
-    assert len(tail._runs) + len(tail._lines) <= 2 * 4 + 1
+    assert len(tail._runs) <= 4  # pyright: ignore[reportPrivateUsage]  # a bound of memory shows nowhere else
+    assert len(tail._lines) <= 4  # pyright: ignore[reportPrivateUsage]
 
 
 def test_events_when_journal_appears_after_tail_are_all_of_them(bench: Bench) -> None:
@@ -366,11 +365,8 @@ def test_events_of_run_go_on_in_truncated_journal(bench: Bench, size_after: int)
     bench.emit(run)
     bench.emit(bench.run_id(), size=size_after)
     cursors = bench.emit(run)
-    has_outgrown = bench.path.stat().st_size > size_before
-    assert has_outgrown == (size_after > 20_000)
-    # A file that is shorter than before was surely cut, and memory is kept; else the file is what counts.
-    kept = [] if has_outgrown else before
-    assert ids_of(tail, run, cursors) == kept + bench.expected(run)
+    assert (bench.path.stat().st_size > size_before) == (size_after > 20_000)
+    assert ids_of(tail, run, cursors) == before + bench.expected(run)
     assert ids_of(tail, fresh, bench.emit(fresh)) == bench.expected(fresh)
     assert [len(bench.expected(run)), len(bench.expected(fresh))] == [2, 2]
 
@@ -420,20 +416,20 @@ def test_tail_closed_leaves_no_descriptor(bench: Bench) -> None:
 
 @pytest.fixture
 def long_journal(bench: Bench) -> Bench:
-    """Return a bench whose journal has 50 MB of runs of the last hours."""
-    block = b"".join(bench.line(bench.run_id(seconds_ago=7200), size=100_000) for _ in range(10))
+    """Return a bench whose journal has 50 MB of runs of two hours ago."""
+    block = b"".join(bench.line(bench.run_id(), size=100_000) for _ in range(10))
     with bench.path.open("wb") as file:
         for _ in range(50):
             file.write(block)
+    bench.clock.advance(7200)
     return bench
 
 
-def test_events_of_fresh_run_cost_what_was_written_since(
-    long_journal: Bench, counting: type[CountingFile]
-) -> None:
+def test_events_of_fresh_run_cost_what_was_written_since(long_journal: Bench, counting: type[CountingFile]) -> None:
     """In a journal of 50 MB a run that begins here costs its own lines, each about once."""
     tail = long_journal.tail()
     begun_with = counting.bytes_read
+    long_journal.clock.advance(1)
     run = long_journal.run_id()
     for _ in range(50):
         assert ids_of(tail, run, long_journal.emit(run))
@@ -489,7 +485,9 @@ ACTIONS = st.lists(
 )
 
 
-@given(actions=ACTIONS, made_here=st.lists(st.booleans(), min_size=5, max_size=5), remembered=st.sampled_from([2, 20_000]))
+@given(
+    actions=ACTIONS, made_here=st.lists(st.booleans(), min_size=5, max_size=5), remembered=st.sampled_from([2, 20_000])
+)
 @settings(max_examples=250, deadline=None)
 def test_events_in_any_history_are_a_prefix_of_full_read_up_to_note(
     actions: list[tuple[str, int]],

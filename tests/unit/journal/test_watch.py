@@ -23,6 +23,20 @@ class Naps:
         self.seconds.append(seconds)
 
 
+class Libc:
+    """A C library without inotify."""
+
+    def __init__(self, _name: str | None, *, use_errno: bool) -> None:
+        assert use_errno
+
+
+class LibcWithoutInstances(Libc):
+    """A C library whose inotify refuses."""
+
+    def inotify_init1(self, _flags: int) -> int:
+        return -1
+
+
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> Naps:
     """Let the watch note its naps instead of taking them."""
@@ -66,7 +80,7 @@ def test_wait_wakes_for_every_kind_of_change(tmp_path: Path, naps: Naps, change:
 
 def test_wait_without_inotify_sleeps(tmp_path: Path, naps: Naps, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no inotify, a wait is a sleep."""
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: object())
+    monkeypatch.setattr(ctypes, "CDLL", Libc)
     watch = DirectoryWatch(str(tmp_path))
     watch.wait(0.2)
     watch.wait(0.1)
@@ -76,12 +90,7 @@ def test_wait_without_inotify_sleeps(tmp_path: Path, naps: Naps, monkeypatch: py
 
 def test_wait_without_free_instances_sleeps(tmp_path: Path, naps: Naps, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the user's inotify instances are used up, a wait is a sleep."""
-
-    class Libc:
-        def inotify_init1(self, _flags: int) -> int:
-            return -1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: Libc())
+    monkeypatch.setattr(ctypes, "CDLL", LibcWithoutInstances)
     watch = DirectoryWatch(str(tmp_path))
     watch.wait(0.2)
     watch.close()

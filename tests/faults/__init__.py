@@ -1,0 +1,1 @@
+"""Tests with kills, full disks, stopped processes and dead collectors; each asserts that the fault happened."""

@@ -1,0 +1,233 @@
+"""The journal under kills, stopped processes, forks, signals, full disks and forbidden directories."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_patterns.journal import append as append_module
+from otel_patterns.journal.append import Journal
+from otel_patterns.journal.read import MAX_LINE_BYTES, ReadReport, read_documents
+from tests.faults.programs import ROOT, command, run, started
+from tests.faults.writers import Found, line_of
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a journal that does not exist yet."""
+    return tmp_path / "pattern_events.jsonl"
+
+
+@pytest.fixture
+def public_directory() -> Iterator[Path]:
+    """Yield a directory that every user reaches; pytest's own are private."""
+    directory = Path(tempfile.mkdtemp(prefix="otel-patterns-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_storm_of_kills_loses_no_acknowledged_line(path: Path) -> None:
+    """Writers killed at random instants: every acknowledged line stands whole, once, in order, alone on its line."""
+    told = run("storm", path)
+    found = Found(path)
+    assert told["kills"] >= 44, told["seed"]
+    # The fault happened: some were killed inside their write, and each left one fragment at most.
+    assert 1 <= len(found.damaged) <= told["kills"], told["seed"]
+    assert told["fresh"] == "journaled"
+    assert found.numbers.pop("fresh") == [0]
+    assert sum(told["acknowledged"]) > 100
+    for slot, acknowledged in enumerate(told["acknowledged"]):
+        numbers = found.numbers.pop(f"w{slot}", [])
+        # The kill may come between the write and the acknowledgement: one line more is whole then.
+        assert numbers in (list(range(acknowledged)), list(range(acknowledged + 1))), (told["seed"], slot)
+    assert not found.numbers
+
+
+def test_kill_inside_huge_write_leaves_fragment_that_glues_to_nothing(path: Path) -> None:
+    """After a writer died inside a write of 30 MB the next line is whole, and the fragment is reported."""
+    size = 0
+    for _ in range(20):
+        path.unlink(missing_ok=True)
+        with started("write_huge_line", path) as process:
+            while process.poll() is None and not (path.exists() and path.stat().st_size):
+                pass
+        size = path.stat().st_size
+        if 0 < size < 30_000_001:
+            break
+    assert 0 < size < 30_000_001, "no kill came inside the write"
+    journal = Journal(path)
+    assert journal.append(line_of("next", 0)).state == "journaled"
+    journal.close()
+    assert Found(path).numbers == {"next": [0]}
+    report = ReadReport()
+    assert len(list(read_documents(path, report=report))) == 1
+    # A fragment of less than a page's multiple may be short enough to be read and found to be no event.
+    assert [(bad.offset, bad.length) for bad in report.bad_lines] == [(0, size)]
+    assert size > MAX_LINE_BYTES or report.bad_lines[0].reason.startswith("not JSON")
+
+
+def test_lock_held_by_stopped_process_costs_one_deadline(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process that holds the lock costs the engine the deadline once; its lines come later, in order."""
+    monkeypatch.setattr(append_module, "LOCK_TIMEOUT_SECONDS", 0.3)
+    with started("hold_lock_and_stop", path) as holder:
+        while "\nState:\tT" not in Path(f"/proc/{holder.pid}/status").read_text():
+            time.sleep(0.001)
+        journal = Journal(path)
+        begun = time.monotonic()
+        assert journal.append(line_of("waiting", 0)).state == "spooled"
+        assert 0.3 <= time.monotonic() - begun < 1.0
+        begun = time.monotonic()
+        states = {journal.append(line_of("waiting", number)).state for number in range(1, 200)}
+        assert time.monotonic() - begun < 0.3
+        assert states == {"spooled"}
+        # Later tries do not wait for the whole deadline again, however long the lock is held.
+        monkeypatch.setattr(append_module, "_RETRY_SECONDS", 0.0)
+        time.sleep(1)
+        begun = time.monotonic()
+        for number in (200, 201):
+            assert journal.append(line_of("waiting", number)).state == "spooled"
+        assert 0.1 <= time.monotonic() - begun < 0.3
+        assert journal.guard.counts == {"spooled": 202}
+        assert path.read_bytes() == b""
+        holder.send_signal(signal.SIGCONT)
+        assert holder.wait(30) == 0
+    assert journal.append(line_of("waiting", 202)).state == "journaled"
+    journal.close()
+    found = Found(path)
+    assert found.numbers == {"stopped": [0], "waiting": list(range(203))}
+    assert not found.damaged
+
+
+def test_lock_file_deleted_under_stopped_holder_lets_nobody_write_beside_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a lock whose file is deleted gets it when the holder ends, and then uses the file at the path."""
+    monkeypatch.setattr(append_module, "LOCK_TIMEOUT_SECONDS", 0.1)
+    journal = Journal(path)
+    journal.append(line_of("waiting", 0))
+    with started("hold_lock_and_stop", path):
+        assert journal.append(line_of("waiting", 1)).state == "spooled"
+        Path(f"{path}.lock").unlink()
+        assert journal.flush() == 1
+    assert journal.flush() == 0
+    journal.close()
+    assert Path(f"{path}.lock").exists()
+    assert Found(path).numbers == {"waiting": [0, 1]}
+
+
+def test_fork_while_thread_appends_lets_both_write(path: Path) -> None:
+    """A child forked while a thread holds both locks waits by a lock of its own, and loses and doubles nothing."""
+    told = run("fork_within_append", path)
+    assert told == {"has_child_waited": True, "child": 0, "parent": "journaled"}
+    found = Found(path)
+    assert found.numbers == {"parent": [0, 1], "thread": [0], "child": [0, 1, 2]}
+    assert not found.damaged
+
+
+def test_fork_of_killed_writer_does_not_keep_its_lock(path: Path) -> None:
+    """A child that never writes does not hold the lock on for a parent that was killed while holding it."""
+    with started("leave_child_behind", path) as parent:
+        child = int(Path(f"{path}.child").read_text())
+        try:
+            parent.kill()
+            parent.wait()
+            assert Path(f"/proc/{child}").exists()
+            journal = Journal(path)
+            assert journal.append(line_of("next", 0)).state == "journaled"
+            journal.close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert Found(path).numbers == {"next": [0]}
+
+
+def test_fork_with_kept_lines_writes_them_once(path: Path) -> None:
+    """Lines that wait in memory are the parent's to write: a child that ends in the orderly way does not."""
+    told = run("fork_with_kept_lines", path)
+    assert told == {"kept": "spooled", "child": 0, "left": 0}
+    assert Found(path).numbers == {"child": [0], "parent": [0]}
+
+
+def test_exit_writes_kept_lines(path: Path) -> None:
+    """What waits in memory when the process ends is tried once more."""
+    assert run("exit_with_kept_lines", path, "recover") == {"states": ["spooled"] * 3}
+    assert Found(path).numbers == {"exiting": [0, 1, 2]}
+
+
+def test_exit_with_lines_that_cannot_be_written_tells_the_loss(path: Path) -> None:
+    """What is lost with the process is told as it ends."""
+    ended = subprocess.run(
+        command("exit_with_kept_lines", path, "stay"), cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "3 events kept in memory are lost at exit" in ended.stderr
+
+
+def test_exit_without_cleaning_up_loses_nothing(path: Path) -> None:
+    """What was appended is in the kernel: `os._exit` right behind it loses nothing."""
+    subprocess.run(command("exit_at_once", path), cwd=ROOT, timeout=60, check=True)
+    assert Found(path).numbers == {"exiting": list(range(100))}
+
+
+def test_signal_handler_that_appends_loses_and_tears_nothing(path: Path) -> None:
+    """A handler may append wherever it interrupts: no deadlock, and every line whole, once, in order."""
+    told = run("append_in_signal_handler", path)
+    assert told["nested"] > 10, "no signal came inside an append"
+    assert (told["refused"], told["left"], told["counts"]) == (0, 0, {})
+    found = Found(path)
+    # A handler may interrupt another one between its number and its append.
+    found.numbers["handler"].sort()
+    assert found.numbers == {"main": list(range(told["main"])), "handler": list(range(told["handler"]))}
+    assert not found.damaged
+
+
+def test_file_size_limit_keeps_lines_until_it_is_lifted(path: Path) -> None:
+    """At a limit of file size a short write is cut back, lines are kept and counted, and written in order later."""
+    told = run("exceed_size_limit", path)
+    assert told["shorts"], "no write was short"
+    complete = b"".join(line_of("writer", number) for number in range(told["kept"]))
+    assert told["sizes"] == [len(complete)] * 2
+    assert told["left"] == [4, 0]
+    assert told["counts"]["spooled"] == 4
+    assert path.read_bytes() == complete + b"".join(
+        line_of("writer", number) for number in range(told["kept"], told["kept"] + 4)
+    )
+
+
+def can_mount() -> bool:
+    """Tell whether this user may mount a file system in a namespace of his own."""
+    try:
+        return subprocess.run(["unshare", "-Urm", "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not can_mount(), reason="user namespaces are not allowed here")
+def test_full_disk_keeps_lines_until_there_is_room(tmp_path: Path) -> None:
+    """On a full disk a short write is cut back to whole lines, and what was kept is written in order later."""
+    script = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"'
+    told = run("fill_disk", tmp_path / "journal", prefix=["unshare", "-Urm", "sh", "-c", script, str(tmp_path)])
+    assert told["shorts"], "no write was short"
+    assert told["ends_with_line"]
+    assert told["left"] == [2, 0]
+    assert told["numbers"] == list(range(told["kept"] + 2))
+    assert told["damaged"] == 0
+
+
+def test_read_only_directory_keeps_lines_and_names_path(public_directory: Path) -> None:
+    """Where nothing may be written nothing is raised: lines are kept, counted, and the log names the journal."""
+    path = public_directory / "pattern_events.jsonl"
+    told = run("write_into_read_only_directory", path)
+    assert told["states"] == ["spooled"] * 3
+    assert told["counts"] == {"spooled": 3}
+    assert told["files"] == []
+    assert len(told["messages"]) == 1
+    assert str(path) in told["messages"][0]
+    assert "PermissionError" in told["messages"][0]
