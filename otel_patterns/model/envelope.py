@@ -63,6 +63,8 @@ def check_event(document: object, *, strict: bool = False, known_types_only: boo
                 "it must be an object",
                 'Pass a dict, like {"operation_kind": "semgrep_scan"}.',
             )
+        elif not all(isinstance(key, str) for key in details):
+            yield Problem("/details", details, "its keys must be strings", "Use PatternEvent.create, which converts.")
         elif strict and isinstance(event.get("event_type"), str):
             yield from check_details(event["event_type"], details)
 

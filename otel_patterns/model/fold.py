@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..errors import OtelPatternsError
 from . import names
 from .details import is_integer
-from .events import PatternEvent
+from .events import PatternEvent, encode_json
 from .runs import PatternRun
 from .stages import pair_stages
 from .times import format_timestamp
@@ -174,7 +174,7 @@ def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     converted = to_json_value(value)
-    return converted if isinstance(converted, str) else repr(converted)
+    return converted if isinstance(converted, str) else encode_json(converted).decode("utf-8")
 
 
 def _outputs(terminal: PatternEvent | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..model.events import PatternEvent
-from ..model.fold import fold, fold_run
+from ..model.fold import fold, fold_run, in_order
 from ..model.runs import PatternRun
 
 
@@ -27,7 +27,8 @@ class PatternRunAggregator:
     def handle_event(self, event: PatternEvent) -> PatternRun:
         """Take an event and return its run, folded from all events handed in so far."""
         events = self._handed.setdefault(event.pattern_run_id, {})
-        events[event.event_id] = event
+        # Of two events with one id the fold keeps the same one in any order; so must this.
+        events[event.event_id] = in_order((events.get(event.event_id, event), event))[0]
         return fold_run(events.values())
 
     def rebuild_from_events(self, job_id: str) -> list[PatternRun]:

@@ -58,11 +58,11 @@ def started(name: str, path: Path, *arguments: object) -> Generator[subprocess.P
 
 
 def _tell(**what: Any) -> None:
-    print(json.dumps(what))  # noqa: T201  # what a program has to say
+    print(json.dumps(what))  # what a program has to say
 
 
 def _ready() -> None:
-    print("ready", flush=True)  # noqa: T201
+    print("ready", flush=True)
 
 
 def hold_lock_and_stop(path: str) -> None:

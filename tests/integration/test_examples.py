@@ -298,9 +298,11 @@ def test_sample_events_make_a_run_with_findings_and_one_that_failed(tmp_path: Pa
     assert example.stdout.split() == [run.pattern_run_id for run in example.runs]
 
 
-def test_quickstart_leaves_one_successful_run(tmp_path: Path) -> None:
-    """The shortest program has its command, its output and its end on record."""
+def test_quickstart_is_the_code_of_the_readme_and_leaves_one_successful_run(tmp_path: Path) -> None:
+    """The first program that people see works as it stands there."""
+    code = (EXAMPLES / "quickstart.py").read_text(encoding="utf-8").partition("\n\n")[2]
+    assert f"```python\n{code}```\n" in (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
     example = run_example("quickstart.py", tmp_path)
     (run,) = example.runs
-    assert (run.status, run.outputs["answer"], run.outputs["exit_code"]) == ("success", 42, 0)
-    assert example.stdout.split()[-1] == run.pattern_run_id
+    assert (run.status, run.inputs, run.outputs["greeting"]) == ("success", {"name": "Ada"}, "Hello, Ada")
+    assert example.stdout.split() == [run.pattern_run_id]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_eight_processes_of_four_threads_lose_damage_and_double_nothing(path: Pa
     # It was a contest: writers followed one another in more than their own number of turns.
     with path.open("rb") as file:
         writers = [line.data.split(b'"writer":"', 1)[1][:5] for line in read_lines(file)]
-    assert sum(before != after for before, after in zip(writers, writers[1:], strict=False)) > 64
+    assert sum(before != after for before, after in pairwise(writers)) > 64
     assert max(map(len, content.split(b"\n"))) > 100_000
 
 

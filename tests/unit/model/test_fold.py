@@ -330,7 +330,7 @@ def test_inputs_are_the_preview_of_the_resolved_selection(steps: list[tuple[Any,
         ([(T, 0, {"generated_artifacts": ["a"]}), (XC, 1, {"artifacts": NO_TEXTS})], ["a"]),
         ([(T, 0, {"generated_artifacts": ["a"]}), (XC, 1, {"artifacts": None})], ["a"]),
         ([(XC, 0, {"artifacts": "one.json"})], ["one.json"]),
-        ([(XC, 0, {"artifacts": ["a", None, 1, {"b": 2}]})], ["a", "1", "{'b': 2}"]),
+        ([(XC, 0, {"artifacts": ["a", None, 1, {"b": 2}]})], ["a", "1", '{"b":2}']),
         ([(XC, 0, {"artifacts": {"a": 1}})], NO_TEXTS),
         ([(XF, 0, {"artifacts": ["a"]})], NO_TEXTS),
     ],
@@ -366,7 +366,7 @@ def test_tool_metadata_are_those_of_the_start() -> None:
         (X, 1, {"command": ["b", "-c"], "tool_name": None, "tool_version": 2}),
         (XC, 2, {"command": "c"}),
     )
-    assert run["tool_metadata"] == {"command": "['b', '-c']", "executor": "subprocess", "tool_version": "2"}
+    assert run["tool_metadata"] == {"command": '["b","-c"]', "executor": "subprocess", "tool_version": "2"}
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_tool_metadata_are_those_of_the_start() -> None:
         ),
         (XF, {}, {"type": "execution_failed"}),
         (XF, {"error_type": None, "error_message": None, "exit_code": None}, {"type": "execution_failed"}),
-        (XF, {"error_message": ["a"], "exit_code": "1"}, {"type": "execution_failed", "message": "['a']"}),
+        (XF, {"error_message": ["a"], "exit_code": "1"}, {"type": "execution_failed", "message": '["a"]'}),
         (XF, {"exit_code": 2.0}, {"type": "execution_failed", "exit_code": 2}),
         (XF, {"exit_code": True}, {"type": "execution_failed"}),
         (XF, {"exit_code": float("inf")}, {"type": "execution_failed"}),
