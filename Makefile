@@ -22,7 +22,7 @@ help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-runtime  ## Make a few runs with real tools and show them.
-	@$(MAKE) --no-print-directory semgrep || echo 'semgrep cannot be installed here: the demo does without.' >&2
+	@$(MAKE) --no-print-directory --silent semgrep >/dev/null || echo 'semgrep cannot be installed here: the demo does without.' >&2
 	@$(BIN)/python examples/pattern_executor.py --state $(DEMO) $(if $(SLOW),--slow $(SLOW))
 	@echo
 	@$(DEMO_RUNS) --limit 10
@@ -30,7 +30,7 @@ demo: $(VENV)/.installed-runtime  ## Make a few runs with real tools and show th
 	@$(DEMO_RUN) "$$(for status in warning success; do $(DEMO_RUNS) --status $$status --limit 1 --json; done | $(RUN_ID))"
 
 test: lint  ## Lint and run all tests.
-	@$(MAKE) --no-print-directory semgrep || echo 'semgrep cannot be installed here: its test is skipped.' >&2
+	@$(MAKE) --no-print-directory --silent semgrep >/dev/null || echo 'semgrep cannot be installed here: its test is skipped.' >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Check style, types and layers.

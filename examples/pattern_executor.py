@@ -255,7 +255,7 @@ def show(runs: list[PatternRun], emitter: PatternEventEmitter) -> None:
     print(f"  {program} runs --journal {journal}")
     print(f"  {program} run {runs[0].pattern_run_id} --journal {journal}")
     print(f"  {program} events --follow --journal {journal}    (while another terminal runs this with --slow 30)")
-    if emitter.destination is not None and emitter.flush() and not emitter.counts:
+    if emitter.destination is not None and emitter.flush():
         jaeger = os.environ.get("OTEL_PATTERNS_JAEGER_URL") or "http://localhost:16686"
         print(f"Sent to {emitter.destination}; in Jaeger:")
         for run in runs:

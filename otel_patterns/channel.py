@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,13 +57,15 @@ class Channel:
         sink = OtlpSink(endpoint or Endpoint.from_environment())
         self.delivery = Delivery(self.journal.path, sink, clock=self.clock, guard=self.guard)
 
-    def emit(self, event: PatternEvent, *, job_scoped: bool, recorded: Mapping[str, Any]) -> Receipt:
+    def emit(
+        self, event: PatternEvent, *, job_scoped: bool = False, recorded: Mapping[str, Any] | None = None
+    ) -> Receipt:
         """Journal first: append the event, and only then tell the delivery thread."""
         self._check(event)
         is_first = False
         line = b""
         with self.guard.protect("emit"):
-            details, is_first = self._details(event, recorded)
+            details, is_first = self._details(event, recorded or {})
             written = event if details is event.details else event.model_copy(update={"details": details})
             line = written.to_line()
         if not line:
@@ -141,26 +143,29 @@ def channel_of(journal: Path | None) -> Channel:
     """Return the channel of a journal: the configured one, or one made from the environment."""
     if journal is None and _configured:
         return _configured[-1]
-    settings = Settings.load(journal=journal)
+    problems: list[ConfigurationError] = []
+    settings = Settings.load(problems=problems, journal=journal)
     path = os.path.abspath(settings.journal)
     channel = _channels.get(path)
     if channel is None:
         with _channels_lock:
             channel = _channels.get(path)
             if channel is None:
-                channel = _channels[path] = _from_environment(settings)
+                channel = _channels[path] = _from_environment(settings, problems)
     return channel
 
 
-def _from_environment(settings: Settings) -> Channel:
+def _from_environment(settings: Settings, problems: Sequence[ConfigurationError]) -> Channel:
+    """Return a channel whatever the variables say: nobody called configure(), and the engine must not fail."""
     exporting = settings.export == "otlp" or (settings.export == "auto" and names_endpoint())
     try:
-        return Channel(settings, exporting=exporting and exports_traces(), clock=SYSTEM_CLOCK)
+        channel = Channel(settings, exporting=exporting and exports_traces(), clock=SYSTEM_CLOCK)
     except ConfigurationError as error:
-        # Nobody called configure(): the engine must not fail at its first event because of a variable.
         channel = Channel(settings, exporting=False, clock=SYSTEM_CLOCK)
         channel.guard.report("configuration", f"runs are not sent: {error}")
-        return channel
+    for problem in problems:
+        channel.guard.report(f"configuration {problem.setting}", f"the default is used: {problem}")
+    return channel
 
 
 def configure_channel(channel: Channel) -> None:

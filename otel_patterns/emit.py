@@ -9,6 +9,7 @@ from typing import Any
 
 from .channel import EXIT_SECONDS, Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
+from .errors import ConfigurationError
 from .journal.append import Receipt
 from .journal.read import Filter, read_events
 from .model.events import PatternEvent
@@ -29,29 +30,29 @@ class PatternEventEmitter:
 
     def __init__(self, events_dir: str | os.PathLike[str] | None = None, *, channel: Channel | None = None) -> None:
         journal = None if events_dir is None else Path(events_dir) / "pattern_events.jsonl"
-        self._channel = channel or channel_of(journal)
-        self.global_log = Path(self._channel.journal.path)
+        self.channel = channel or channel_of(journal)
+        self.global_log = Path(self.channel.journal.path)
         self.events_dir = self.global_log.parent
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How often something went wrong, by kind: `spooled`, `lost`, `owed`, `delivery` and others."""
-        return self._channel.guard.counts
+        return self.channel.guard.counts
 
     @property
     def clock(self) -> Clock:
         """Where times and ids come from."""
-        return self._channel.clock
+        return self.channel.clock
 
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self._channel.settings
+        return self.channel.settings
 
     @property
     def destination(self) -> str | None:
         """Where runs are sent, without secrets; None when they are not."""
-        delivery = self._channel.delivery
+        delivery = self.channel.delivery
         return None if delivery is None else delivery.destination
 
     def emit(self, event: PatternEvent, job_scoped: bool = False) -> Receipt:  # noqa: FBT001, FBT002  # the guide's signature
@@ -67,14 +68,14 @@ class PatternEventEmitter:
         Raises:
             InvalidEventError: The `validation` setting is `strict`, and required details are missing.
         """
-        return self._channel.emit(event, job_scoped=job_scoped, recorded={})
+        return self.channel.emit(event, job_scoped=job_scoped)
 
     def emit_recorded(self, event: PatternEvent, recorded: Mapping[str, Any]) -> Receipt:
         """Append an event like `emit`; `recorded` joins `details.otel` (design section 3).
 
         Of it `operation_kind` and `pattern_version` count with the run's first event of this process, `span` always.
         """
-        return self._channel.emit(event, job_scoped=False, recorded=recorded)
+        return self.channel.emit(event, recorded=recorded)
 
     def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
         """Return the journal's events of a job, of a run, or all, in journal order.
@@ -85,9 +86,12 @@ class PatternEventEmitter:
         return list(read_events(self.global_log, Filter(job_id=job_id, pattern_run_id=pattern_run_id)))
 
     def flush(self, timeout_seconds: float = EXIT_SECONDS) -> bool:
-        """Wait until what was emitted was sent or has failed once; False when time ran out or lines are spooled."""
-        delivery = self._channel.delivery
-        return self._channel.journal.flush() == 0 and (delivery is None or delivery.flush(timeout_seconds))
+        """Wait until what was emitted was tried, and tell whether all of it is journaled and acknowledged.
+
+        False does not mean lost: what the journal has is owed, and `otel-patterns replay` pays it.
+        """
+        delivery = self.channel.delivery
+        return self.channel.journal.flush() == 0 and (delivery is None or delivery.flush(timeout_seconds))
 
 
 def configure(
@@ -123,6 +127,8 @@ def configure(
     settings = Settings.load(
         journal=journal, export=export, validation=validation, job_scoped=job_scoped, join=join, run_url=run_url
     )
+    if os.path.lexists(settings.journal) and (os.path.islink(settings.journal) or not os.path.isfile(settings.journal)):
+        raise ConfigurationError("journal", str(settings.journal), "name a file; links are not followed when writing")
     receiver: Endpoint | None = None
     exporting = settings.export != "off" and exports_traces()
     if exporting:
@@ -159,9 +165,9 @@ def emit_pattern_event(
     Raises:
         InvalidEventError: An argument breaks its rule: the caller's own mistake, and the only error there is.
     """
-    emitter = emitter or PatternEventEmitter()
+    channel = channel_of(None) if emitter is None else emitter.channel
     event = PatternEvent.create(
-        event_type, job_id, pattern_run_id, pattern_id, status, details, step_id, clock=emitter.clock
+        event_type, job_id, pattern_run_id, pattern_id, status, details, step_id, clock=channel.clock
     )
-    emitter.emit(event)
+    channel.emit(event)
     return event

@@ -108,8 +108,17 @@ class Settings:
     grafana_datasource: str
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, /, **arguments: Any) -> Settings:
+    def load(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        /,
+        *,
+        problems: list[ConfigurationError] | None = None,
+        **arguments: Any,
+    ) -> Settings:
         """Return settings from `arguments` that are not None, else the environment, else the default.
+
+        With `problems` a variable that cannot be used is added there, and the default is used.
 
         Raises:
             ConfigurationError: A value is not one of the choices, or the argument is no setting.
@@ -121,7 +130,13 @@ class Settings:
             name = row.field
             if value is None and (text := environ.get(row.variable, "")) != "":
                 value, name = text, row.variable
-            values[row.field] = _convert(row, name, row.default if value is None else value)
+            try:
+                values[row.field] = _convert(row, name, row.default if value is None else value)
+            except ConfigurationError as error:
+                if problems is None or name != row.variable:
+                    raise
+                problems.append(error)
+                values[row.field] = _convert(row, name, row.default)
         if arguments:
             unknown = next(iter(arguments))
             known = ", ".join(field.name for field in fields(cls))

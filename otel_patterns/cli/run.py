@@ -78,7 +78,7 @@ def _show_header(run: PatternRun, trace: RunTrace, links: Mapping[str, str], out
     )
     duration = duration_of(run, now)
     total = run.metrics.get("total_ms")
-    if total is not None and run.duration_seconds is not None and total / 1e3 > run.duration_seconds:
+    if total is not None and run.duration_seconds is not None and show_seconds(total / 1e3) != duration:
         duration += f" ({show_seconds(total / 1e3)} with what came before the execution)"
     note = ""
     if trace.native:

@@ -87,13 +87,13 @@ class RunTail:
         """
         self._look(start)
         run = self._runs.get(run_id) or self._begin(run_id, made_here=made_here)
-        is_here = start.segment == self._segment
-        self._advance(end.offset if is_here else None)
-        if is_here and start.offset not in run.lines and self._holds(run_id, start, end):
-            # The line was passed by: the clock was set back, or the file was cut and seems as it was.
-            run = self._runs[run_id] = _Run()
-            self._restart()
-            self._advance(None)
+        if start.segment == self._segment:
+            self._advance(end.offset)
+            if start.offset not in run.lines and self._holds(run_id, start, end):
+                # The line was passed by: the clock was set back, or the file was cut and seems as it was.
+                run = self._runs[run_id] = _Run()
+                self._restart()
+                self._advance(None)
         return list(run.events)
 
     def catch_up(self) -> None:

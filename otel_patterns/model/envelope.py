@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..errors import MISSING, Problem
 from . import ids, names
@@ -63,7 +63,7 @@ def check_event(document: object, *, strict: bool = False, known_types_only: boo
                 "it must be an object",
                 'Pass a dict, like {"operation_kind": "semgrep_scan"}.',
             )
-        elif not all(isinstance(key, str) for key in details):
+        elif not all(isinstance(key, str) for key in cast("dict[object, Any]", details)):
             yield Problem("/details", details, "its keys must be strings", "Use PatternEvent.create, which converts.")
         elif strict and isinstance(event.get("event_type"), str):
             yield from check_details(event["event_type"], details)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from subprocess import SubprocessError
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -178,11 +179,11 @@ class Execution:
         self._start_seconds = clock.monotonic() - (now - (time_unix_nano or now)) / 1e9
         self._lifecycle.emit(names.EXECUTION_STARTED, names.IN_PROGRESS, self._started, time_unix_nano=time_unix_nano)
 
-    def record(self, process: CompletedProcess[Any]) -> None:
-        """Take exit code, line counts and previews from a finished process."""
-        self.exit_code = process.returncode
+    def record(self, process: CompletedProcess[Any] | SubprocessError) -> None:
+        """Take exit code, line counts and previews from a finished process, or from the error it ended with."""
+        self.exit_code = getattr(process, "returncode", self.exit_code)
         for name in ("stdout", "stderr"):
-            output = getattr(process, name)
+            output = getattr(process, name, None)
             if output is not None:
                 text = str(to_json_value(output))
                 self._output[f"{name}_lines"] = len(text.splitlines())
@@ -218,6 +219,10 @@ class Execution:
         return bool(self.exit_code) or self.error_type is not None
 
     def _fail(self, details: dict[str, Any], error: BaseException) -> None:
+        if isinstance(error, SubprocessError):
+            # CalledProcessError and TimeoutExpired hold what the process left.
+            self.record(error)
+            details.update(self._output)
         details["exit_code"] = self.exit_code
         details["error_type"] = type(error).__name__
         details["error_message"] = clean_text(str(to_json_value(str_of(error))))

@@ -92,6 +92,8 @@ class Delivery:
         self._live: dict[str, _LiveRun] = {}
         self._outbox: deque[_Parcel] = deque()
         self._outbox_bytes = 0
+        # Spans this process will not send again: refused, or more than it could keep. They are owed.
+        self._left_out = 0
         self._backoff = 0.0
         self._retry_at = 0.0
 
@@ -108,6 +110,7 @@ class Delivery:
         if self._pid != os.getpid():
             self._reset()
         if self._notes.qsize() >= _MAX_NOTES:
+            self._left_out += 1
             self._guard.report("owed", "delivery cannot keep up: spans are left to `otel-patterns replay`")
             return
         self._idle.clear()
@@ -118,8 +121,11 @@ class Delivery:
             self._start()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until everything noted so far was sent or failed once; False when the time ran out."""
-        return self._thread is None or self._pid != os.getpid() or self._idle.wait(timeout_seconds)
+        """Wait until everything noted so far was tried, and tell whether all of it was acknowledged."""
+        if self._pid != os.getpid():
+            return True
+        is_idle = self._thread is None or self._idle.wait(timeout_seconds)
+        return is_idle and not self._outbox and not self._left_out
 
     def close(self, timeout_seconds: float) -> None:
         """Send what can be sent within the time, and stop. What is left stays owed."""
@@ -240,6 +246,7 @@ class Delivery:
             return
         body = encode(trace.resource, spans)
         if self._outbox_bytes + len(body) > MAX_OUTBOX_BYTES:
+            self._left_out += len(spans)
             self._guard.report("owed", "too much waits for the collector: spans are left to `otel-patterns replay`")
             return
         self._outbox.append(_Parcel(trace.run_id, tuple(span.span_id for span in spans), body))
@@ -269,6 +276,7 @@ class Delivery:
                     spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
                 self._record.add(spans_by_run)
             else:
+                self._left_out += sum(len(parcel.span_ids) for parcel in batch)
                 self._guard.report(answer.kind, f"not delivered, `otel-patterns replay` can: {answer.message}")
 
     def _next_batch(self) -> list[_Parcel]:

@@ -124,7 +124,7 @@ def test_answer_that_is_no_delivery_leaves_the_run_owed(configured: Configure, r
     with Receiver(lambda _number: reply) as receiver:
         emitter = configured(receiver)
         run_once(emitter)
-        assert emitter.flush(5)
+        assert not emitter.flush(5)
         assert emitter.counts[count] >= 1
         assert "demo PAT-DEMO-001" in owed(emitter, receiver.url)
 
@@ -135,7 +135,6 @@ def test_receiver_that_asks_to_come_back_gets_the_same_bytes_again(configured: C
         emitter = configured(receiver)
         run_once(emitter)
         assert receiver.wait_for(2)
-        assert emitter.flush(5)
         shutdown()
         first, second = receiver.requests[:2]
         assert second.startswith(first)

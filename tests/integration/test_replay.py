@@ -201,9 +201,9 @@ def test_two_processes_that_write_one_run_send_what_a_replay_sends(tmp_path: Pat
         for writer in writers:
             writer.join(100)
             assert writer.exitcode == 0
-        live = {(span.trace_id, span.span_id): span.SerializeToString() for _, span in receiver.spans}
-        assert len(receiver.spans) == len(live)  # each span went out once
-        sent = dict(live)
+        sent = {(span.trace_id, span.span_id): span.SerializeToString() for _, span in receiver.spans}
+        # A span goes out once, unless an answer was lost: then it goes out again with the same bytes.
+        assert all(span.SerializeToString() == sent[span.trace_id, span.span_id] for _, span in receiver.spans)
         receiver.requests.clear()
         replay(journal, sink_for(receiver), Selection(), force=True)
         replayed = {(span.trace_id, span.span_id): span.SerializeToString() for _, span in receiver.spans}

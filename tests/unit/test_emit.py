@@ -236,6 +236,28 @@ def test_emit_with_a_bad_variable_never_fails_the_engine(
         configure()
 
 
+@pytest.mark.parametrize("variable", ["VALIDATION", "JOIN", "JOB_SCOPED", "EXPORT"])
+def test_emit_with_a_setting_that_cannot_be_used_takes_the_default(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without configure() a bad variable of our own is reported and its default used; configure() raises."""
+    monkeypatch.setenv(f"OTEL_PATTERNS_{variable}", "maybe")
+    emit()
+    assert len(lines(PatternEventEmitter().global_log)) == 1
+    assert f"OTEL_PATTERNS_{variable}='maybe'" in caplog.text
+    with pytest.raises(ConfigurationError):
+        configure()
+
+
+def test_configure_with_a_journal_that_is_no_file_says_so(tmp_path: Path) -> None:
+    """A link or a directory as journal is told at once: writing would refuse it line by line."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for journal in (tmp_path / "link", tmp_path):
+        with pytest.raises(ConfigurationError) as caught:
+            configure(journal=journal)
+        assert caught.value.setting == "journal"
+
+
 def test_emitter_of_a_directory_writes_there(tmp_path: Path) -> None:
     """`PatternEventEmitter(events_dir)` has its journal in that directory, as in the guide's code."""
     emitter = PatternEventEmitter(tmp_path / "events")

@@ -178,6 +178,16 @@ def test_process_result_gives_exit_code_lines_and_previews(emitter: PatternEvent
     assert (details["error_type"], details["error_message"]) == ("tool_error", "bad \\xff")
 
 
+def test_process_error_gives_what_the_process_left(emitter: PatternEventEmitter) -> None:
+    """`subprocess.run(check=True)` raises; exit code and output are in the event all the same."""
+    code = "import sys; print('out'); sys.stderr.write('bad'); sys.exit(3)"
+    with pytest.raises(subprocess.CalledProcessError), start(emitter) as run, run.execution(["python"]):
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    details = emitter.get_events()[-1].details
+    assert (details["exit_code"], details["error_type"]) == (3, "CalledProcessError")
+    assert (details["stdout_preview"], details["stderr_preview"]) == ("out\n", "bad")
+
+
 def test_status_set_by_hand_overrules_the_exit_code(emitter: PatternEventEmitter) -> None:
     """A tool that exits with 1 because it found something has done its work."""
     with start(emitter) as run, run.execution(["semgrep"]) as execution:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -147,6 +148,44 @@ def test_follow_renamed_file_is_read_to_its_end_first(path: Path, script: Script
 
     assert script.run(rename, lambda: add(path, event_line(5))) == [event_line(number) for number in (2, 3, 4, 5)]
     assert script.restarts == ["replaced"]
+
+
+def test_follow_line_written_between_last_look_and_rename_is_not_lost(
+    path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a follower leaves a file that was renamed away, it looks at it once more."""
+    add(path, event_line(1))
+    stat = os.stat
+    happened: list[str] = []
+
+    def rename_first(*arguments: Any, **options: Any) -> os.stat_result:
+        if arguments == (path,) and not happened:
+            happened.append("renamed")
+            add(path, event_line(2))
+            path.rename(path.with_suffix(".1"))
+            add(path, event_line(3))
+        return stat(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", rename_first)
+        found = script.run()
+    assert happened == ["renamed"]
+    assert found == [event_line(2), event_line(3)]
+
+
+def test_follow_replacement_of_same_size_and_time_is_read(path: Path, script: Script, tmp_path: Path) -> None:
+    """A file that was moved over the journal is read also when its size and time are the former one's."""
+    add(path, event_line(1))
+    other = tmp_path / "other"
+    add(other, event_line(2))
+
+    def move_over() -> None:
+        status = path.stat()
+        assert other.stat().st_size == status.st_size
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        other.replace(path)
+
+    assert script.run(move_over) == [event_line(2)]
 
 
 def test_follow_file_moved_over_is_read_from_beginning(path: Path, script: Script, tmp_path: Path) -> None:

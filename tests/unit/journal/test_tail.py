@@ -273,6 +273,20 @@ def test_events_of_more_runs_than_are_remembered_are_all_of_them(bench: Bench, m
     assert len(tail._lines) <= 4  # pyright: ignore[reportPrivateUsage]
 
 
+def test_events_of_more_live_runs_than_are_remembered_are_all_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live run that was dropped from memory to make room comes back whole."""
+    monkeypatch.setattr(tail_module, "_REMEMBERED_RUNS", 4)
+    tail = bench.tail()
+    bench.clock.advance(1)
+    runs = [bench.run_id() for _ in range(6)]
+    for count in (1, 2, 3):
+        for run in runs:
+            assert ids_of(tail, run, bench.emit(run)) == bench.expected(run)
+            assert len(bench.expected(run)) == count
+
+
 def test_events_when_journal_appears_after_tail_are_all_of_them(bench: Bench) -> None:
     """A tail may begin before there is a journal, and one that appears may hold older lines."""
     tail = bench.tail()
@@ -321,8 +335,8 @@ def test_events_of_run_in_replaced_journal_are_all_that_it_holds(bench: Bench) -
     assert len(bench.expected(run)) == 2
 
 
-def test_events_of_late_note_about_former_file_change_nothing(bench: Bench) -> None:
-    """A note about a line of the former file neither loses nor repeats lines of the present one."""
+def test_events_of_late_note_about_former_file_change_nothing(bench: Bench, counting: type[CountingFile]) -> None:
+    """A note about a line of the former file neither loses nor repeats lines of the present one, nor reads it again."""
     tail = bench.tail()
     run, other = bench.run_id(), bench.run_id()
     ids_of(tail, run, bench.emit(run))
@@ -331,9 +345,11 @@ def test_events_of_late_note_about_former_file_change_nothing(bench: Bench) -> N
     replace(bench)
     bench.emit(other)
     first = ids_of(tail, other, bench.emit(other))
+    before = counting.bytes_read
     assert len(ids_of(tail, run, late)) == 2
     bench.emit(other)
     assert len(ids_of(tail, run, late)) == 2
+    assert counting.bytes_read == before
     assert ids_of(tail, other, bench.emit(other)) == bench.expected(other)
     assert [len(first), len(bench.expected(other))] == [2, 4]
 

@@ -1,0 +1,361 @@
+"""The documentation holds what it says: its code runs, its links lead somewhere, its tables are those of the code."""
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel
+
+import otel_patterns
+from otel_patterns import runner
+from otel_patterns.cli.arguments import BY_NAME, COMMANDS
+from otel_patterns.clock import Clock
+from otel_patterns.journal import append
+from otel_patterns.model import details, fold, names, runs, stages, values
+from otel_patterns.settings import TABLE
+from otel_patterns.tracing import delivery, projection
+from tests.pages import DOCS, ROOT, Block, Shell, blocks, code_spans, executed_pages, pages
+
+REFERENCE = DOCS / "reference"
+MAX_SIGNATURE = 100
+# What pattern_run gives, beside what the package exports.
+RUNNING = {name: cast("type", getattr(runner, name)) for name in runner.__all__ if name != "pattern_run"}
+PUBLIC: dict[str, Any] = {name: getattr(otel_patterns, name) for name in otel_patterns.__all__} | RUNNING
+FORBIDDEN = (
+    pytest.param(r"(?<![\w.:/<>])/(?:root|home|work|tmp|srv|usr|Users|opt)/", id="path of a machine"),
+    pytest.param(
+        r"(?i)\bpypi\.|pythonhosted|registry\.npmjs|proxy\.golang|docker\.io|ghcr\.io|quay\.io", id="registry"
+    ),
+    pytest.param(r"(?i)\blines? [1-9]\d*\b|\.py:\d+", id="number of a line"),
+    pytest.param(r"(?<![\w&/`])#\d+\b", id="number of an issue"),
+    pytest.param(r"(?i)\b(?:seamless|blazing|powerful|effortless|robust|cutting-edge|world-class|simply)", id="praise"),
+)
+
+
+def relative(page: Path) -> str:
+    """Return the path of a page for the name of a test."""
+    return str(page.relative_to(ROOT))
+
+
+def read(name: str) -> str:
+    """Return the text of a reference page."""
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below a heading, up to the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"there is no section {heading}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a text, without their heads."""
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    rules = [index for index, row in enumerate(cells) if set("".join(row)) <= {"-"}]
+    return [row for index, row in enumerate(cells) if index not in rules and index + 1 not in rules]
+
+
+# Code.
+
+
+@pytest.mark.parametrize("page", executed_pages(), ids=relative)
+def test_page_without_a_server_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    """A reader who copies block after block gets what the page says; blocks that need a server run in integration/."""
+    shell = Shell(tmp_path)
+    for block in blocks(page):
+        if block.is_run and "needs" not in block.notes:
+            shell.run(block)
+
+
+def test_readme_example_is_the_quickstart() -> None:
+    """The first program that a reader sees is one that the examples' tests run as well."""
+    quickstart = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+    programs = [block.code for block in blocks(ROOT / "README.md") if block.language == "python"]
+    assert programs[0] in quickstart
+
+
+def test_blocks_that_do_not_run_are_few_and_say_why() -> None:
+    """Only what would test itself or installs from the network is left out."""
+    reasons = [
+        block.notes["not run"] for page in executed_pages() for block in blocks(page) if "not run" in block.notes
+    ]
+    assert reasons == ["make test runs this test", "it installs from the package index"]
+
+
+@pytest.mark.parametrize("fault", ["exit code", "output"])
+def test_block_that_does_not_do_what_the_page_says_fails(fault: str, tmp_path: Path) -> None:
+    """The guard itself: a wrong exit code and a wrong output are found."""
+    block = Block("bash", "false\n") if fault == "exit code" else Block("bash", "echo one\n", output="two\n")
+    with pytest.raises(AssertionError):
+        Shell(tmp_path).run(block)
+
+
+def test_readme_names_the_two_commands_of_a_fresh_machine() -> None:
+    """`make demo` and `make test` stand in one block, and the Makefile has both."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "make demo\nmake test\n" in [block.code for block in blocks(ROOT / "README.md")]
+    assert all(f"\n{target}:" in makefile for target in ("demo", "test"))
+
+
+# Links.
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", pages(), ids=relative)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """Each relative link names a file that is there, and an anchor that its page has."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.is_relative_to(ROOT.resolve()) or not path, target
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), target
+
+
+def test_index_leads_to_every_page() -> None:
+    """The map has all of the docs."""
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    here = [str(page.relative_to(DOCS)) for page in sorted(DOCS.rglob("*.md")) if page.name != "index.md"]
+    assert [page for page in here if f"({page})" not in text] == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "how-to").glob("*.md")), ids=relative)
+def test_how_to_ends_with_a_check_and_a_remedy(page: Path) -> None:
+    """Who follows a how-to can see whether it worked, and knows what to do if not."""
+    headings = re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[-2:] == ["Check it worked", "If it did not"]
+
+
+# Prose.
+
+
+@pytest.mark.parametrize("pattern", FORBIDDEN)
+def test_prose_has_nothing_that_is_only_true_here(pattern: str) -> None:
+    """No path of one machine, no host of a registry, no number that the next change makes wrong, no praise."""
+    found = [f"{relative(page)}: {match[0]}" for page in pages() for match in re.finditer(pattern, read_prose(page))]
+    assert found == []
+
+
+def read_prose(page: Path) -> str:
+    """Return the text of a page that people wrote."""
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", pages(), ids=relative)
+def test_commands_on_a_page_are_there_with_their_options(page: Path) -> None:
+    """Every `otel-patterns …` that a page shows is a command, and its options are options of it."""
+    wrong: list[str] = []
+    for code in code_spans(page.read_text(encoding="utf-8")):
+        for name, rest in re.findall(
+            r"(?:otel-patterns|pattern_inspect|core\.validation) ([a-z][a-z-]*)([^|;)]*)", code
+        ):
+            if name not in BY_NAME:
+                wrong.append(code)
+                continue
+            flags = {flag for argument in BY_NAME[name].arguments for flag in argument.flags} | {"--help"}
+            wrong += [code for flag in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest) if flag not in flags]
+    assert wrong == []
+
+
+def test_every_command_is_shown_outside_of_the_reference() -> None:
+    """A reader meets each command in a task, not only in the list."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages() if page.name != "cli.md")
+    missing = [c.name for c in COMMANDS if not re.search(rf"(?:otel-patterns|core\.validation) {c.name}\b", text)]
+    assert missing == []
+
+
+def test_variables_in_the_docs_are_settings() -> None:
+    """No page names a setting that does not exist."""
+    known = {row.variable for row in TABLE}
+    # The programs of the integration tests have variables of their own, which are no settings.
+    named = {name for page in pages() for name in re.findall(r"\bOTEL_PATTERNS_[A-Z_]+\b", read_prose(page))}
+    assert named - known == set()
+
+
+# Reference.
+
+
+def test_trace_page_has_every_attribute() -> None:
+    """Each attribute key of the projection stands in the page, and the page has no other of our namespace."""
+    text = read("trace.md")
+    keys = {value for name, value in vars(names).items() if name.startswith("ATTR_")}
+    keys |= {names.MARKER_SPAN_NAME, names.EVENT_EXCEPTION, names.SCOPE_NAME, names.UNKNOWN_SERVICE}
+    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+    assert set(re.findall(r"`((?:pattern|cicd|process|code|exception)\.[\w.]+)`", text)) - keys == set()
+
+
+def test_trace_page_has_every_result_and_what_leads_to_it() -> None:
+    """The table of results names each result, each error type that decides it, and the exit codes of a shell."""
+    text = section(read("trace.md"), "Results")
+    words = {value for name, value in vars(names).items() if name.startswith("RESULT_")} | {fold.ABANDONED}
+    words |= cast("frozenset[str]", projection.__dict__["_TIMEOUTS"] | projection.__dict__["_CANCELLATIONS"])
+    assert [word for word in sorted(words) if f"`{word}`" not in text] == []
+    assert all(str(code) in text for code in projection.__dict__["_NOT_EXECUTED"])
+
+
+def test_numbers_in_the_docs_are_those_of_the_code() -> None:
+    """Limits and deadlines are what the code says."""
+    trace, journal, delivered = read("trace.md"), read("journal.md"), (DOCS / "explanation" / "delivery.md").read_text()
+    assert f"Texts longer than {projection.MAX_TEXT_BYTES:,} bytes" in trace
+    assert f"the first {projection.MAX_MEMBERS} artifacts" in trace
+    assert projection.MAX_EVENT_DETAILS == 10
+    assert "each scalar of the details, at most ten" in trace
+    assert f"at most {append.SPOOL_LINES:,}\nor {append.SPOOL_BYTES >> 20} MiB" in journal
+    assert f"at most {append.LOCK_TIMEOUT_SECONDS:.0f} seconds for the lock" in journal
+    assert f"at most {delivery.MAX_OUTBOX_BYTES >> 20} MiB" in delivered
+    assert f"`{names.SCOPE_NAME}`, version `{names.SCOPE_VERSION}`" in trace
+    assert names.SCHEMA_URL.rpartition("/")[2] in trace
+
+
+@pytest.mark.parametrize("event_type", names.EVENT_TYPES)
+def test_events_page_has_the_details_of_each_type(event_type: str) -> None:
+    """The table of a type is the table that validation and schema are made from."""
+    wanted = [
+        [f"`{detail.name}`", detail.kind.words, "yes" if detail.required else "no"]
+        for detail in details.DETAILS[event_type]
+    ]
+    text = section(read("events.md"), f"`{event_type}`")
+    assert rows(text) == wanted
+    assert ("It ends the run." in text) == (event_type in names.TERMINAL_EVENT_TYPES)
+
+
+def test_events_page_has_the_envelope_in_order() -> None:
+    """The keys stand in the order in which they are written, and the statuses are all there."""
+    text = section(read("events.md"), "The envelope")
+    assert [row[0].strip("`") for row in rows(text)] == list(names.EVENT_KEYS)
+    assert all(f"`{status}`" in text for status in names.EVENT_STATUSES)
+
+
+def test_events_page_has_the_rule_of_values() -> None:
+    """The table of conversions is the one that stands beside the code."""
+    assert rows(section(read("events.md"), "Values")) == rows(inspect.getdoc(values) or "")
+
+
+def test_runs_page_has_fields_statuses_and_anomalies() -> None:
+    """A run's fields, statuses, metrics, stages and anomalies are those of the fold."""
+    text = read("runs.md")
+    fields = {name for row in rows(section(text, "Fields")) for name in re.findall(r"`(\w+)`", row[0])}
+    assert fields == set(runs.PatternRun.model_fields)
+    assert all(f"`{status}`" in section(text, "Status") for status in names.RUN_STATUSES)
+    assert {row[0].strip("`") for row in rows(section(text, "Anomalies"))} == set(anomaly_kinds())
+    opened = {row[0]: row for row in rows(section(text, "Stages"))}
+    assert tuple(opened) == names.STAGES
+    for event_type, stage in stages.__dict__["_CLOSES"].items():
+        assert f"`{event_type.removeprefix('pattern.')}`" in opened[stage][2]
+
+
+def anomaly_kinds() -> Iterator[str]:
+    """Yield every kind of anomaly that the fold's source can make."""
+    for node in ast.walk(ast.parse(inspect.getsource(fold))):
+        part: ast.expr | None = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Anomaly":
+            part = node.args[0]
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "kind":
+            part = node.value
+        for inner in ast.walk(part) if part is not None else ():
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield inner.value
+
+
+# Python.
+
+
+def signature_of(shown: str, subject: object) -> str:
+    """Return a signature as the reference shows it: on one line when it fits, else one parameter a line."""
+    signature = inspect.signature(cast("Any", subject))
+    parameters: list[str] = []
+    kinds = [parameter.kind for parameter in signature.parameters.values()]
+    for index, parameter in enumerate(signature.parameters.values()):
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and inspect.Parameter.KEYWORD_ONLY not in kinds[:index]:
+            parameters.append("*")
+        text = f"{parameter.name}: {annotation_of(parameter.annotation)}"
+        if parameter.default is not inspect.Parameter.empty:
+            default = "SYSTEM_CLOCK" if isinstance(parameter.default, Clock) else repr(parameter.default)
+            text += f" = {default}"
+        parameters.append(text)
+    result = "" if inspect.isclass(subject) else f" -> {annotation_of(signature.return_annotation)}"
+    line = f"{shown}({', '.join(parameters)}){result}"
+    if len(line) <= MAX_SIGNATURE:
+        return line
+    return f"{shown}(\n" + "".join(f"    {text},\n" for text in parameters) + f"){result}"
+
+
+def annotation_of(annotation: object) -> str:
+    """Return an annotation as it stands in the source."""
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def members_of(subject: type[Any]) -> dict[str, Any]:
+    """Return what a class itself offers, by name."""
+    return {name: value for name, value in vars(subject).items() if not name.startswith("_") and name != "model_config"}
+
+
+def fields_of(subject: type[Any]) -> set[str]:
+    """Return the fields of a model or a dataclass, and the attributes that a docstring lists."""
+    if issubclass(subject, BaseModel):
+        return set(subject.model_fields)
+    fields = {item.name for item in dataclasses.fields(subject)} if dataclasses.is_dataclass(subject) else set[str]()
+    listed = (inspect.getdoc(subject) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    return fields | {name for line in re.findall(r"^ {4}([\w, ]+):", listed, re.MULTILINE) for name in line.split(", ")}
+
+
+def signatures_of(name: str) -> list[str]:
+    """Return every signature that the section of a public name must show."""
+    subject = PUBLIC[name]
+    if not inspect.isclass(subject):
+        return [signature_of(name, subject)]
+    found: list[str] = []
+    if not (issubclass(subject, (BaseModel, otel_patterns.OtelPatternsError, append.Receipt)) or name in RUNNING):
+        found.append(signature_of(name, subject))
+    for member, value in members_of(subject).items():
+        function = getattr(value, "__func__", value)
+        if inspect.isfunction(function):
+            shown = f"{name}.{member}" if isinstance(value, classmethod) else f".{member}"
+            found.append(signature_of(shown, cast("object", function)))
+    return found
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_python_page_has_the_signatures_of(name: str) -> None:
+    """Each public name has a section with its real signature, those of its methods, and its attributes."""
+    text = section(read("python.md"), f"`{name}`")
+    shown = [
+        block.strip()
+        for code in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        for block in code.split("\n\n")
+    ]
+    assert [signature for signature in signatures_of(name) if signature not in shown] == []
+    subject = PUBLIC[name]
+    if inspect.isclass(subject):
+        attributes = fields_of(subject)
+        attributes |= {
+            member
+            for member, value in members_of(subject).items()
+            if not inspect.isfunction(value) and not isinstance(value, classmethod)
+        }
+        assert [attribute for attribute in sorted(attributes) if f"`{attribute}`" not in text] == []
+
+
+def test_python_page_has_no_other_names() -> None:
+    """What is not public is not in the reference."""
+    headings = re.findall(r"^### `(\w+)`$", read("python.md"), re.MULTILINE)
+    assert sorted(headings) == sorted(PUBLIC)
