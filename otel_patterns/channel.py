@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import ConfigurationError, Guard, InvalidEventError
+from .errors import ConfigurationError, InvalidEventError, Problem
 from .journal.append import Receipt, append_once, open_journal
 from .journal.read import MAX_LINE_BYTES
 from .model import names
 from .model.details import check_details
-from .model.events import PatternEvent, encode_json
-from .settings import Settings
+from .model.envelope import check_event
+from .model.events import PatternEvent, encode_json, encode_line
+from .model.values import as_object
+from .settings import EXIT_SECONDS, Settings
 from .tracing.endpoint import Endpoint, exports_traces, names_endpoint
 from .tracing.origin import Origin
 
 if TYPE_CHECKING:
     from .tracing.delivery import Delivery
 
-# What a dead collector may cost at exit, all in all.
-EXIT_SECONDS: Final = 2.0
 # Room for the envelope and `details.otel` beside the details.
 _MAX_DETAILS_BYTES: Final = MAX_LINE_BYTES - 64 * 1024
 _PREVIEW_CHARACTERS: Final = 2000
@@ -36,17 +38,21 @@ class Channel:
     def __init__(self, settings: Settings, *, exporting: bool, clock: Clock, endpoint: Endpoint | None = None) -> None:
         self.settings = settings
         self.clock = clock
-        self.guard = Guard()
-        self.journal = open_journal(settings.journal, self.guard)
+        self.journal = open_journal(settings.journal)
+        # The journal's: channels of one journal that follow each other count in one place.
+        self.guard = self.journal.guard
         self.delivery: Delivery | None = None
         if exporting:
             self._start_delivery(endpoint)
         self.origin = Origin(settings, exporting=self.delivery is not None, clock=clock)
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may emit while this thread does.
+        self._lock = threading.RLock()
+
+        _alive.add(self)
 
     def adopt_after_fork(self) -> None:
         """Replace locks that a thread of the parent may have held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.guard.adopt_after_fork()
 
     def _start_delivery(self, endpoint: Endpoint | None) -> None:
@@ -62,61 +68,98 @@ class Channel:
     ) -> Receipt:
         """Journal first: append the event, and only then tell the delivery thread."""
         self._check(event)
-        is_first = False
-        line = b""
+        is_first, line = False, b""
         with self.guard.protect("emit"):
-            details, is_first = self._details(event, recorded or {})
-            written = event if details is event.details else event.model_copy(update={"details": details})
-            line = written.to_line()
+            is_first, line = self._line(event, recorded or {})
         if not line:
-            # Recording the origin failed; the event itself must not be lost with it.
-            line = event.to_line()
+            # What we wanted to add failed; the event itself must not be lost with it.
+            line = self._fitting_line(event.to_dict(), {})
         receipt = self.journal.append(line)
         with self.guard.protect("emit"):
-            if job_scoped or self.settings.job_scoped:
-                path = os.path.join(os.path.dirname(self.journal.path), "jobs", event.job_id, "pattern_events.jsonl")
-                append_once(path, line, lock_path=f"{self.journal.path}.lock", guard=self.guard)
-            if self.delivery is not None and receipt.start is not None and receipt.end is not None:
-                self.delivery.notify(event, receipt.start, receipt.end, is_first=is_first)
-            if event.is_terminal:
-                self.origin.forget(event.pattern_run_id)
+            self._after_append(event, receipt, line, is_first=is_first, job_scoped=job_scoped)
         return receipt
 
-    def _check(self, event: PatternEvent) -> None:
-        problems = list(check_details(event.event_type, event.details))
-        if not problems:
-            return
-        if self.settings.validation == "strict":
-            raise InvalidEventError(problems)
-        self.guard.report(f"details of {event.event_type}", f"event {event.event_id} was kept although {problems[0]}")
+    def _after_append(
+        self, event: PatternEvent, receipt: Receipt, line: bytes, *, is_first: bool, job_scoped: bool
+    ) -> None:
+        if receipt.state == "journaled" and (job_scoped or self.settings.job_scoped):
+            path = os.path.join(os.path.dirname(self.journal.path), "jobs", event.job_id, "pattern_events.jsonl")
+            append_once(path, line, lock_path=f"{self.journal.path}.lock", guard=self.guard)
+        if self.delivery is not None:
+            if receipt.start is not None and receipt.end is not None:
+                self.delivery.notify(event, receipt.start, receipt.end, is_first=is_first)
+            else:
+                self.delivery.leave_out(event)
+        if event.is_terminal:
+            self.origin.forget(event.pattern_run_id)
 
-    def _details(self, event: PatternEvent, recorded: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-        """Return the details to write and whether this is the run's first event here.
+    def _check(self, event: PatternEvent) -> None:
+        """Refuse what is no event: an object may have been built or copied around its own checks."""
+        if not isinstance(event, PatternEvent):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+            raise InvalidEventError([Problem("", event, "it must be a PatternEvent", "Use PatternEvent.create.")])
+        document = {key: event.__dict__[key] for key in names.EVENT_KEYS if key in event.__dict__}
+        if problems := list(check_event(document, known_types_only=False)):
+            raise InvalidEventError(problems)
+        problems = list(check_details(event.event_type, event.details))
+        if problems and self.settings.validation == "strict":
+            raise InvalidEventError(problems)
+        if problems:
+            kind = f"details of {event.event_type}"
+            self.guard.report(kind, f"event {event.event_id} was kept although {problems[0]}")
+
+    def _line(self, event: PatternEvent, recorded: Mapping[str, Any]) -> tuple[bool, bytes]:
+        """Return whether this is the run's first event here, and the line to write.
 
         The one seam between validation and encoding: whatever must neither reach the disk nor the trace is taken
         out here, and what a projection needs is added.
         """
-        details = _fit(event.details)
         with self._lock:
             is_first = self.origin.is_first(event.pattern_run_id)
-        if names.OTEL in details:
-            # Re-emitted from another log: it already says where it came from.
-            return details, is_first
+        document = event.to_dict()
+        given = as_object(event.details.get(names.OTEL))
+        if given is not None and "v" in given:
+            # Emitted again from another log: it already says where it came from.
+            return is_first, self._fitting_line(document, {})
+        otel: dict[str, Any] = {}
         if is_first:
-            otel = self.origin.record(event.pattern_run_id, event.job_id, recorded)
-            return {**details, names.OTEL: otel}, True
-        if "span" in recorded:
-            return {**details, names.OTEL: {"span": recorded["span"]}}, False
-        return details, False
+            try:
+                otel = self.origin.record(event.pattern_run_id, event.job_id, recorded)
+            except Exception as error:  # noqa: BLE001  # a provider's sampler or resource may do anything
+                self.guard.report("origin", f"run {event.pattern_run_id} has no resource: {error}", error=error)
+                otel = self.origin.without_provider(recorded)
+        elif "span" in recorded:
+            otel = {"span": recorded["span"]}
+        return is_first, self._fitting_line(document, otel)
+
+    def _fitting_line(self, document: dict[str, Any], otel: dict[str, Any]) -> bytes:
+        """Return the line of an event, shrunk when no reader would take it."""
+        details = dict(document["details"])
+        if otel:
+            if names.OTEL in details:
+                # The caller's own detail of that name, kept like any repeated key.
+                details[f"{names.OTEL}#2"] = details[names.OTEL]
+            details[names.OTEL] = otel
+        line = encode_line({**document, "details": details})
+        if len(line) <= MAX_LINE_BYTES:
+            return line
+        self.guard.report("shrunk", f"event {document['event_id']} is larger than a line may be: details were cut")
+        otel = {key: value for key, value in otel.items() if key != "span"}
+        for budget in (_MAX_DETAILS_BYTES, _MAX_DETAILS_BYTES // 8):
+            # Escapes may make a line six times as long as its text.
+            fitted = _fit({key: value for key, value in details.items() if key != names.OTEL}, budget)
+            line = encode_line({**document, "details": {**fitted, **({names.OTEL: otel} if otel else {})}})
+            if len(line) <= MAX_LINE_BYTES:
+                break
+        return line
 
 
-def _fit(details: dict[str, Any]) -> dict[str, Any]:
-    """Return details that fit a line of 1 MiB: the largest members are replaced by a preview and their size."""
-    if len(encoded := encode_json(details)) <= _MAX_DETAILS_BYTES:
+def _fit(details: dict[str, Any], budget: int) -> dict[str, Any]:
+    """Return details of at most `budget` bytes: the largest members are replaced by a preview and their size."""
+    if len(encoded := encode_json(details)) <= budget:
         return details
     fitted = dict(details)
     sizes = sorted(((len(encode_json(value)), key) for key, value in details.items()), reverse=True)
-    excess = len(encoded) - _MAX_DETAILS_BYTES
+    excess = len(encoded) - budget
     for size, key in sizes:
         if excess <= 0:
             break
@@ -135,8 +178,10 @@ def _fit(details: dict[str, Any]) -> dict[str, Any]:
 
 
 _channels: dict[str, Channel] = {}
-_channels_lock = threading.Lock()
+_channels_lock = threading.RLock()
 _configured: list[Channel] = []
+_in_making: set[str] = set()
+_alive: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
 def channel_of(journal: Path | None) -> Channel:
@@ -145,13 +190,30 @@ def channel_of(journal: Path | None) -> Channel:
         return _configured[-1]
     problems: list[ConfigurationError] = []
     settings = Settings.load(problems=problems, journal=journal)
-    path = os.path.abspath(settings.journal)
+    try:
+        path = os.path.abspath(settings.journal)
+    except OSError:
+        # The working directory is gone: writing there will fail, be counted, and say so.
+        path = os.path.join("/proc/self/cwd", settings.journal)
     channel = _channels.get(path)
     if channel is None:
         with _channels_lock:
             channel = _channels.get(path)
             if channel is None:
-                channel = _channels[path] = _from_environment(settings, problems)
+                channel = _make(path, replace(settings, journal=Path(path)), problems)
+    return channel
+
+
+def _make(path: str, settings: Settings, problems: Sequence[ConfigurationError]) -> Channel:
+    """Make and remember the channel of a journal, under the lock."""
+    if path in _in_making:
+        # A signal handler came in while this thread was importing what delivery needs: its event is journaled.
+        return Channel(settings, exporting=False, clock=SYSTEM_CLOCK)
+    _in_making.add(path)
+    try:
+        channel = _channels[path] = _from_environment(settings, problems)
+    finally:
+        _in_making.discard(path)
     return channel
 
 
@@ -181,24 +243,22 @@ def configure_channel(channel: Channel) -> None:
 def shutdown(timeout_seconds: float = EXIT_SECONDS) -> None:
     """Send what can be sent within the time, stop the delivery threads, and forget what `configure` set.
 
-    Runs by itself at exit. Emitting afterwards works, as in a process that has configured nothing.
+    Sending and stopping happen by themselves at exit. Emitting afterwards works, as in a process that has configured
+    nothing; an emitter that was kept goes on as it was configured.
     """
-    deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
     with _channels_lock:
-        channels = list(_channels.values())
         _channels.clear()
         _configured.clear()
-    for channel in channels:
-        if channel.delivery is not None:
-            channel.delivery.close(max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
+    delivery = sys.modules.get("otel_patterns.tracing.delivery")
+    if delivery is not None:
+        delivery.close_all(timeout_seconds)
 
 
 def _after_fork() -> None:
     global _channels_lock  # noqa: PLW0603  # the parent's lock may be held by a thread that does not exist here
-    _channels_lock = threading.Lock()
-    for channel in _channels.values():
+    _channels_lock = threading.RLock()
+    for channel in list(_alive):
         channel.adopt_after_fork()
 
 
-atexit.register(shutdown)
 os.register_at_fork(after_in_child=_after_fork)

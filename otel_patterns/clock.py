@@ -27,7 +27,8 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._making = False
         self._last = 0
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
 
@@ -56,16 +57,27 @@ class Clock:
     def new_monotonic_ulid(self) -> str:
         """Return a ULID greater than every earlier one of this process, also when the wall clock goes back."""
         with self._lock:
-            milliseconds = self.now_unix_nano() // 1_000_000
-            if milliseconds > self._last >> _RANDOM_BITS:
-                self._last = milliseconds << _RANDOM_BITS | self.random_bits()
-            else:
-                self._last += 1
-            return encode_ulid(self._last)
+            if self._making:
+                # A signal handler came in between: counting on would give its id to two events.
+                return encode_ulid((self.now_unix_nano() // 1_000_000) << _RANDOM_BITS | self.random_bits())
+            self._making = True
+            try:
+                return self._next()
+            finally:
+                self._making = False
+
+    def _next(self) -> str:
+        milliseconds = self.now_unix_nano() // 1_000_000
+        if milliseconds > self._last >> _RANDOM_BITS:
+            self._last = milliseconds << _RANDOM_BITS | self.random_bits()
+        else:
+            self._last += 1
+        return encode_ulid(self._last)
 
     def forget(self) -> None:
         """Start a new monotonic sequence with a new lock, as a forked child must: it shares the parent's last id."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._making = False
         self._last = 0
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .channel import EXIT_SECONDS, Channel, channel_of, configure_channel
+from .channel import Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError
 from .journal.append import Receipt
 from .journal.read import Filter, read_events
 from .model.events import PatternEvent
-from .settings import Settings
+from .settings import EXIT_SECONDS, Settings
 from .tracing.endpoint import Endpoint, exports_traces
 
 

@@ -143,7 +143,8 @@ class Guard:
         self.counts: Counter[str] = Counter()
         self._seconds_between_logs = seconds_between_logs
         self._last_logged: dict[str, float] = {}
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may report while this thread does.
+        self._lock = threading.RLock()
 
     def report(self, kind: str, message: str, *, error: BaseException | None = None) -> None:
         """Count one failure of `kind` and log it, unless one of that kind was logged within the last minute."""
@@ -160,7 +161,7 @@ class Guard:
 
     def adopt_after_fork(self) -> None:
         """Take a new lock: in a forked child nobody can release the one a thread of the parent held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @contextmanager
     def protect(self, kind: str) -> Generator[None, None, None]:

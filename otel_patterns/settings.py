@@ -17,6 +17,8 @@ Validation = Literal["lenient", "strict"]
 Export = Literal["auto", "otlp", "off"]
 Join = Literal["child", "link"]
 
+# What a dead collector may cost at exit, all in all (design section 2, invariant 5).
+EXIT_SECONDS = 2.0
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 

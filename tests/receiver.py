@@ -21,7 +21,7 @@ PROTOBUF = "application/x-protobuf"
 
 @dataclass
 class Reply:
-    """What to answer: `hang` never does, `drop` closes the connection after having read the request."""
+    """What to answer: `hang` never does, `drop` closes the connection, `trickle` sends a body that never ends."""
 
     status: int = 200
     content_type: str = PROTOBUF
@@ -29,6 +29,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict[str, str])
     hang: bool = False
     drop: bool = False
+    trickle: bool = False
 
 
 class Receiver:
@@ -119,6 +120,12 @@ class Receiver:
         for key, value in {"content-type": reply.content_type, **reply.headers}.items():
             if value:
                 handler.send_header(key, value)
-        handler.send_header("content-length", str(len(reply.body)))
+        handler.send_header("content-length", str(1_000 if reply.trickle else len(reply.body)))
         handler.end_headers()
-        handler.wfile.write(reply.body)
+        try:
+            while reply.trickle and not self._release.wait(0.1):
+                handler.wfile.write(b" ")
+            handler.wfile.write(reply.body)
+        except OSError:
+            # The client has given up.
+            handler.close_connection = True

@@ -55,6 +55,7 @@ class RunTail:
 
     def __init__(self, path: str, *, clock: Clock) -> None:
         self._path = path
+        self._clock = clock
         self._file: BinaryIO | None = None
         self._segment = ""
         self._position = 0
@@ -152,6 +153,9 @@ class RunTail:
             return run
         known = self._lines.pop(run_id, {})
         born = ulid_unix_nano(run_id)
+        if born is not None and not made_here and born > self._clock.now_unix_nano() + CLOCK_SKEW_NANO:
+            # A clock was far ahead when the id was made: its time says nothing about where its lines are.
+            born = None
         skew = 0 if made_here else CLOCK_SKEW_NANO
         is_complete = self._complete_since == 0 or (born is not None and born - skew > self._complete_since)
         if not is_complete:

@@ -133,10 +133,15 @@ class PatternEvent(BaseModel):
 
     def to_line(self) -> bytes:
         """Return the event as one line of the journal: UTF-8 JSON, nine keys in order, and a newline."""
-        line = encode_json(self.to_dict())
-        if _RISKY.search(line):
-            line = _RISKY.sub(_escape, line)
-        return line + b"\n"
+        return encode_line(self.to_dict())
+
+
+def encode_line(document: Mapping[str, Any]) -> bytes:
+    """Return a document as one line: what a terminal obeys or a reader may split at is escaped."""
+    line = encode_json(document)
+    if _RISKY.search(line):
+        line = _RISKY.sub(_escape, line)
+    return line + b"\n"
 
 
 def encode_json(value: object) -> bytes:

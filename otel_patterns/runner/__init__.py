@@ -87,8 +87,6 @@ class Run:
     Attributes:
         pattern_run_id: The run's id.
         trace_id: 32 hex digits: where to find it in a backend. The caller's when the run joined its trace.
-        result_summary: Members become outputs of the run.
-        artifacts: Paths of the files it made.
     """
 
     def __init__(self, lifecycle: Lifecycle, body: Execution | None, trace_id: str) -> None:
@@ -96,8 +94,24 @@ class Run:
         self._execution = body
         self.pattern_run_id = lifecycle.run_id
         self.trace_id = trace_id
-        self.result_summary = lifecycle.result_summary
-        self.artifacts = lifecycle.artifacts
+
+    @property
+    def result_summary(self) -> dict[str, Any]:
+        """Members become outputs of the run."""
+        return self._lifecycle.result_summary
+
+    @result_summary.setter
+    def result_summary(self, value: dict[str, Any]) -> None:
+        self._lifecycle.result_summary = value
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Paths of the files the run made."""
+        return self._lifecycle.artifacts
+
+    @artifacts.setter
+    def artifacts(self, value: list[str]) -> None:
+        self._lifecycle.artifacts = value
 
     @property
     def pattern_id(self) -> str:

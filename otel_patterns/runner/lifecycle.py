@@ -14,6 +14,7 @@ from ..model.values import to_json_value
 
 # The semantic conventions set no limit; a backend's is often 64 KiB for a whole span event.
 _MAX_STACKTRACE: Final = 16_000
+_MAX_MESSAGE: Final = 2_000
 
 
 class Lifecycle:
@@ -49,7 +50,7 @@ class Lifecycle:
         self.pattern_id = pattern_id
         self.operation_kind = operation_kind
         self.selection_method = selection_method
-        self.candidate_patterns = list(candidate_patterns or ())
+        self.candidate_patterns = [str(to_json_value(pattern)) for pattern in candidate_patterns or ()]
         self.ended = False
         self.began_unix_nano = emitter.clock.now_unix_nano()
         self.result_summary: dict[str, Any] = {}
@@ -92,7 +93,7 @@ class Lifecycle:
             "operation_kind": self.operation_kind,
             "pattern_id": self.pattern_id,
             "selection_method": self.selection_method,
-            "inputs_preview": dict(self._inputs),
+            "inputs_preview": self._inputs,
         }
         self.emit(names.SELECTION_RESOLVED, names.IN_PROGRESS, details)
 
@@ -151,7 +152,7 @@ def _exception_event(error: BaseException, time_unix_nano: int) -> dict[str, Any
         "time_unix_nano": time_unix_nano,
         "attributes": {
             names.ATTR_EXCEPTION_TYPE: f"{type(error).__module__}.{type(error).__qualname__}",
-            names.ATTR_EXCEPTION_MESSAGE: str_of(error),
+            names.ATTR_EXCEPTION_MESSAGE: str_of(error)[:_MAX_MESSAGE],
             names.ATTR_EXCEPTION_STACKTRACE: trace[-_MAX_STACKTRACE:],
         },
     }

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..model import names
-from ..model.values import clean_text, to_json_value
+from ..model.values import as_list, clean_text, to_json_value
 from .lifecycle import Lifecycle, str_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Template:
             return
         details: dict[str, Any] = {
             "variables_resolved": self.variables_resolved,
-            "generated_artifacts": [str(path) for path in self.generated_artifacts],
+            "generated_artifacts": texts_of(self.generated_artifacts),
         }
         if self.template_version is not None:
             details["template_version"] = self.template_version
@@ -99,7 +99,7 @@ class Validation:
     def __init__(self, lifecycle: Lifecycle, validation_type: str, checks: Sequence[str]) -> None:
         self._lifecycle = lifecycle
         self._type = validation_type
-        self._checks = list(checks)
+        self._checks = texts_of(checks)
         self._failed: list[dict[str, str]] = []
         self.warnings: list[str] = []
 
@@ -147,7 +147,6 @@ class Execution:
         status: `success`, `warning`, `skipped` or `failed`, to overrule what follows from the exit code.
         error_type: Why it failed; `tool_error` by default.
         error_message: What it said; the end of its stderr by default.
-        result_summary, artifacts: Those of the run.
     """
 
     def __init__(self, lifecycle: Lifecycle, details: dict[str, Any]) -> None:
@@ -159,8 +158,24 @@ class Execution:
         self.status: str | None = None
         self.error_type: str | None = None
         self.error_message: str | None = None
-        self.result_summary = lifecycle.result_summary
-        self.artifacts = lifecycle.artifacts
+
+    @property
+    def result_summary(self) -> dict[str, Any]:
+        """Members become outputs of the run."""
+        return self._lifecycle.result_summary
+
+    @result_summary.setter
+    def result_summary(self, value: dict[str, Any]) -> None:
+        self._lifecycle.result_summary = value
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Paths of the files the run made."""
+        return self._lifecycle.artifacts
+
+    @artifacts.setter
+    def artifacts(self, value: list[str]) -> None:
+        self._lifecycle.artifacts = value
 
     def __enter__(self) -> Self:
         self.start()
@@ -231,16 +246,23 @@ class Execution:
 
     def _add_results(self, details: dict[str, Any]) -> None:
         if self.result_summary:
-            details["result_summary"] = dict(self.result_summary)
+            details["result_summary"] = self.result_summary
         if self.artifacts:
-            details["artifacts"] = [str(path) for path in self.artifacts]
+            details["artifacts"] = texts_of(self.artifacts)
+
+
+def texts_of(value: object) -> list[str]:
+    """Return what a caller gave for a list of texts as one; a single text or path counts as one. Never raises."""
+    converted = to_json_value(value)
+    items = as_list(converted)
+    return [str(item) for item in ([converted] if items is None else items)]
 
 
 def command_details(
     *, command: str | Sequence[str] | None = None, executor: str | None = None, **more: object
 ) -> dict[str, Any]:
     """Return the details of `execution.started`; a command in words is quoted as a shell would read it."""
-    text = command if isinstance(command, str) or command is None else shlex.join(str(word) for word in command)
+    text = command if isinstance(command, str) or command is None else shlex.join(texts_of(command))
     details: dict[str, Any] = {
         "executor": executor or ("subprocess" if text is not None else "python"),
         "command": text or "",

@@ -37,17 +37,21 @@ class Endpoint:
         """
         variables = _Variables(os.environ if environ is None else environ)
         url, name = variables.endpoint()
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(name, url, "give a URL like http://localhost:4318")
-        protocol = variables.get("PROTOCOL") or ("grpc" if parts.port == _GRPC_PORT else "http/protobuf")
+        port = _checked_port(url, name)
+        protocol = variables.get("PROTOCOL") or ("grpc" if port == _GRPC_PORT else "http/protobuf")
         if protocol != "http/protobuf":
             raise ConfigurationError(
-                name, f"{url} ({protocol})", "runs are sent by http/protobuf: name the receiver's HTTP port, often 4318"
+                name,
+                f"{_without_secrets(url)} ({protocol})",
+                "runs are sent by http/protobuf: name the receiver's HTTP port, often 4318",
             )
         compression = variables.get("COMPRESSION") or "none"
         if compression not in ("none", "gzip"):
             raise ConfigurationError(f"{_PREFIX}COMPRESSION", compression, "give none or gzip")
+        for file in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+            path = variables.get(file)
+            if path is not None and not os.path.isfile(path):
+                raise ConfigurationError(f"{_PREFIX}{file}", path, "give a file that exists")
         return cls(
             url=url,
             headers=variables.headers(),
@@ -61,9 +65,7 @@ class Endpoint:
     @property
     def destination(self) -> str:
         """The URL without user, password, query and fragment: what may be shown and used as a name."""
-        parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+        return _without_secrets(self.url)
 
 
 def names_endpoint(environ: Mapping[str, str] | None = None) -> bool:
@@ -81,6 +83,25 @@ def exports_traces(environ: Mapping[str, str] | None = None) -> bool:
     return not exporters or any(name.strip().startswith("otlp") for name in exporters.split(","))
 
 
+def _checked_port(url: str, name: str) -> int | None:
+    """Return the port that a URL names."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts.port
+    except ValueError:
+        # A port that is no number, a bracket too many.
+        pass
+    raise ConfigurationError(name, _without_secrets(url), "give a URL like http://localhost:4318")
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without user, password, query and fragment, however wrong it may be."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("#")[0].partition("?")[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url.rpartition("@")[2]
+
+
 class _Variables:
     """`OTEL_EXPORTER_OTLP_TRACES_X` before `OTEL_EXPORTER_OTLP_X`; an empty variable counts as unset."""
 
@@ -93,15 +114,20 @@ class _Variables:
 
     def endpoint(self) -> tuple[str, str]:
         """Return the URL that spans are posted to, and the variable it comes from."""
-        if url := self._environ.get(f"{_PREFIX}TRACES_ENDPOINT"):
+        if url := self._environ.get(f"{_PREFIX}TRACES_ENDPOINT", "").strip():
             return url, f"{_PREFIX}TRACES_ENDPOINT"
-        base = self._environ.get(f"{_PREFIX}ENDPOINT") or DEFAULT_ENDPOINT
+        base = self._environ.get(f"{_PREFIX}ENDPOINT", "").strip() or DEFAULT_ENDPOINT
         return f"{base.rstrip('/')}/v1/traces", f"{_PREFIX}ENDPOINT"
 
     def headers(self) -> dict[str, str]:
         from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415  # only when something is configured
 
-        return dict(parse_env_headers(self.get("HEADERS") or "", liberal=True))
+        headers = dict(parse_env_headers(self.get("HEADERS") or "", liberal=True))
+        for name, value in headers.items():
+            if not (name + value).isascii() or not (name + value).isprintable():
+                # The value is a secret and is not shown.
+                raise ConfigurationError(f"{_PREFIX}HEADERS", name, "give names and values of printable ASCII")
+        return headers
 
     def timeout_seconds(self) -> float:
         text = self.get("TIMEOUT")

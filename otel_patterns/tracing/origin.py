@@ -84,6 +84,11 @@ class Origin:
             self._add_run_url(recorded, run_id, job_id)
         return recorded
 
+    def without_provider(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what can be recorded when the provider fails."""
+        resource = {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}
+        return {"v": VERSION, "sampled": True, **given, "resource": resource, "writer": self._writer}
+
     def _add_run_url(self, recorded: dict[str, Any], run_id: str, job_id: str) -> None:
         url = self._settings.run_url.replace("{run_id}", run_id).replace("{job_id}", job_id)
         span = recorded.setdefault("span", {}).setdefault("run", {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from ..model import ids, names
@@ -50,10 +51,14 @@ def prefix_of(events: Iterable[PatternEvent]) -> list[PatternEvent]:
     return prefix
 
 
-def project(events: Iterable[PatternEvent]) -> RunTrace | None:
+def project(events: Iterable[PatternEvent], *, closed_by: AbstractSet[str] | None = None) -> RunTrace | None:
     """Return the trace of one run from its events in journal order; None when there is no event.
 
     A run without a terminal event has a marker and the stages that have ended so far, but no root.
+
+    Args:
+        events: The run's events.
+        closed_by: Make only the spans that these events made final; None makes all.
     """
     prefix = prefix_of(events)
     if not prefix:
@@ -66,6 +71,10 @@ def project(events: Iterable[PatternEvent]) -> RunTrace | None:
     ordered = sorted(prefix, key=lambda event: (event.time_unix_nano, event.rank))
     common = _Common(first.pattern_run_id, trace_id, caller)
     ended = prefix[-1].is_terminal
+
+    def is_wanted(closing: PatternEvent) -> bool:
+        return closed_by is None or closing.event_id in closed_by
+
     return RunTrace(
         run_id=first.pattern_run_id,
         job_id=first.job_id,
@@ -73,8 +82,8 @@ def project(events: Iterable[PatternEvent]) -> RunTrace | None:
         resource=recorded.resource,
         sampled=recorded.sampled,
         native=recorded.native,
-        root=_root(common, prefix[-1], ordered, recorded) if ended else None,
-        stages=tuple(_stage(common, stage) for stage in pair_stages(prefix)),
+        root=_root(common, prefix[-1], ordered, recorded) if ended and is_wanted(prefix[-1]) else None,
+        stages=tuple(_stage(common, stage) for stage in pair_stages(prefix) if is_wanted(stage.closing)),
         marker=None if ended else _marker(common, first),
     )
 
@@ -146,7 +155,7 @@ def _root(common: _Common, terminal: PatternEvent, ordered: Sequence[PatternEven
         span_events += user_events
         span_events += [item for item in span_part(event, "stage")[1] if item.name == names.EVENT_EXCEPTION]
     return Span(
-        name=f"{run.operation_kind} {run.pattern_id}",
+        name=cut_text(f"{run.operation_kind} {run.pattern_id}"),
         trace_id=common.trace_id,
         span_id=common.root_id,
         parent_span_id=common.caller.span_id if common.caller else "",
@@ -186,7 +195,7 @@ def _stage(common: _Common, stage: Stage) -> Span:
     attributes.extend(span_part(opening, "stage")[0])
     attributes.extend(user_attributes)
     return common.child(
-        f"{stage.name} {closing.pattern_id}",
+        cut_text(f"{stage.name} {closing.pattern_id}"),
         ids.span_id(common.run_id, "stage", stage.name, opening.event_id),
         opening.time_unix_nano,
         closing.time_unix_nano,
@@ -235,7 +244,7 @@ def _span_event(event: PatternEvent, index: int, run: PatternRun) -> SpanEvent:
             attributes.add(names.ATTR_DETAILS_SHA256, hashlib.sha256(text).hexdigest())
             attributes.add(names.ATTR_DETAILS_BYTES, len(text))
             attributes.add(names.ATTR_DETAILS_TRUNCATED, value=True)
-    return SpanEvent(event.event_type, event.time_unix_nano, attributes.frozen())
+    return SpanEvent(cut_text(event.event_type), event.time_unix_nano, attributes.frozen())
 
 
 class _Attributes:

@@ -70,7 +70,7 @@ def _caller(recorded: Mapping[str, Any]) -> Caller | None:
     return Caller(
         trace_id=match.group(1),
         span_id=match.group(2),
-        trace_state=state if isinstance(state, str) else "",
+        trace_state=clean_text(state) if isinstance(state, str) else "",
         is_remote=recorded.get("remote") is True,
         join="link" if recorded.get("join") == "link" else "child",
     )
@@ -84,8 +84,8 @@ def span_part(event: PatternEvent, target: str) -> tuple[Attributes, tuple[SpanE
     for item in as_list(part.get("events")) or []:
         fields = as_object(item) or {}
         name, time = fields.get("name"), fields.get("time_unix_nano")
-        if isinstance(name, str) and isinstance(time, int) and 0 <= time <= _INT64_MAX:
-            events.append(SpanEvent(name, time, attributes_of(fields.get("attributes"))))
+        if isinstance(name, str) and type(time) is int and 0 <= time <= _INT64_MAX:
+            events.append(SpanEvent(clean_text(name), time, attributes_of(fields.get("attributes"))))
     return attributes_of(part.get("attributes")), tuple(events)
 
 

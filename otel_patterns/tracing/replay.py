@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ..journal.read import ReadReport, read_events
 from .delivered import DeliveryRecord
-from .delivery import MAX_BATCH_BYTES
-from .otlp import encode
+from .parcels import MAX_BATCH_BYTES, Parcel, batch_of, pack, send
 from .projection import project
 from .sink import Sink
 from .trace import RunTrace, Span
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..model.events import PatternEvent
 
-_RETRIES: Final = 4
+_ATTEMPTS: Final = 5
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 10.0
 
@@ -61,16 +60,15 @@ class ReplayReport:
     messages: list[str] = field(default_factory=list[str])
     read: ReadReport = field(default_factory=ReadReport)
 
-
-@dataclass(frozen=True)
-class _Parcel:
-    run_id: str
-    span_ids: list[str]
-    body: bytes
+    def leave_out(self, runs: int, message: str) -> None:
+        """Count runs that could not be delivered, and keep why; each reason once."""
+        self.owed += runs
+        if message not in self.messages:
+            self.messages.append(message)
 
 
 def traces_of(
-    journal_path: str | os.PathLike[str], selection: Selection, *, report: ReadReport | None = None
+    journal_path: str | os.PathLike[str], selection: Selection, *, report: ReplayReport | None = None
 ) -> Iterator[RunTrace]:
     """Yield the trace of every selected run: ended ones in the order of their ends, then those still going on.
 
@@ -81,7 +79,8 @@ def traces_of(
     """
     prefixes: dict[str, list[PatternEvent]] = {}
     ended: set[str] = set()
-    for event in read_events(journal_path, report=report):
+    report = report or ReplayReport()
+    for event in read_events(journal_path, report=report.read):
         run_id = event.pattern_run_id
         if run_id in ended or (selection.run_id is not None and run_id != selection.run_id):
             continue
@@ -90,19 +89,23 @@ def traces_of(
         if event.is_terminal:
             ended.add(run_id)
             del prefixes[run_id]
-            if (trace := _selected(prefix, selection)) is not None:
+            if (trace := _selected(prefix, selection, report)) is not None:
                 yield trace
     for prefix in prefixes.values():
-        if (trace := _selected(prefix, selection)) is not None:
+        if (trace := _selected(prefix, selection, report)) is not None:
             yield trace
 
 
-def _selected(prefix: list[PatternEvent], selection: Selection) -> RunTrace | None:
+def _selected(prefix: list[PatternEvent], selection: Selection, report: ReplayReport) -> RunTrace | None:
     if selection.job_id is not None and prefix[0].job_id != selection.job_id:
         return None
     if selection.since is not None and max(event.time_unix_nano for event in prefix) < selection.since:
         return None
-    return project(prefix)
+    try:
+        return project(prefix)
+    except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
+        report.leave_out(1, f"run {prefix[0].pattern_run_id} cannot be projected: {type(error).__name__}: {error}")
+        return None
 
 
 def replay(
@@ -130,10 +133,9 @@ def replay(
     report = ReplayReport()
     record = DeliveryRecord(journal_path, sink.destination)
     delivered = {} if force else record.load()
-    batch: list[_Parcel] = []
-    size = 0
+    waiting: list[Parcel] = []
     try:
-        for trace in traces_of(journal_path, selection, report=report.read):
+        for trace in traces_of(journal_path, selection, report=report):
             spans = _missing(trace, delivered.get(trace.run_id, set()), selection, report)
             if not spans:
                 continue
@@ -142,14 +144,18 @@ def replay(
             if dry_run:
                 report.sent += 1
                 continue
-            parcel = _Parcel(trace.run_id, [span.span_id for span in spans], encode(trace.resource, spans))
-            if batch and size + len(parcel.body) > MAX_BATCH_BYTES:
+            try:
+                waiting.append(pack(trace, spans))
+            except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
+                report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
+            if sum(len(parcel.body) for parcel in waiting) > MAX_BATCH_BYTES:
+                batch = batch_of(waiting, limit=MAX_BATCH_BYTES)
                 _send(sink, record, batch, report)
-                batch, size = [], 0
-            batch.append(parcel)
-            size += len(parcel.body)
-        if batch:
+                del waiting[: len(batch)]
+        while waiting:
+            batch = batch_of(waiting, limit=MAX_BATCH_BYTES)
             _send(sink, record, batch, report)
+            del waiting[: len(batch)]
     finally:
         record.close()
     return report
@@ -170,22 +176,25 @@ def _missing(trace: RunTrace, delivered: set[str], selection: Selection, report:
     return missing
 
 
-def _send(sink: Sink, record: DeliveryRecord, batch: list[_Parcel], report: ReplayReport) -> None:
-    body = b"".join(parcel.body for parcel in batch)
+def _send(sink: Sink, record: DeliveryRecord, batch: Sequence[Parcel], report: ReplayReport) -> None:
     wait = _FIRST_WAIT_SECONDS
     # After one batch could not be delivered, the others are only tried once.
-    answer = sink.send(body)
-    for _ in range(0 if report.owed else _RETRIES):
-        if answer.kind != "retry":
-            break
-        time.sleep(min(max(wait, answer.retry_after_seconds or 0), _LONGEST_WAIT_SECONDS))
+    attempts = 1 if report.owed else _ATTEMPTS
+    for attempt in range(attempts):
+        again: list[Parcel] = []
+        retry_after = 0.0
+        for parcels, answer in send(sink, batch, lambda: None):
+            if answer.kind == "acknowledged":
+                record.add({parcel.run_id: parcel.span_ids for parcel in parcels})
+                report.sent += len(parcels)
+                report.spans += sum(len(parcel.span_ids) for parcel in parcels)
+            elif answer.kind == "retry" and attempt + 1 < attempts:
+                again += parcels
+                retry_after = answer.retry_after_seconds or 0.0
+            else:
+                report.leave_out(len(parcels), answer.message)
+        if not again:
+            return
+        time.sleep(min(max(wait, retry_after), _LONGEST_WAIT_SECONDS))
         wait *= 2
-        answer = sink.send(body)
-    if answer.kind == "acknowledged":
-        record.add({parcel.run_id: parcel.span_ids for parcel in batch})
-        report.sent += len(batch)
-        report.spans += sum(len(parcel.span_ids) for parcel in batch)
-        return
-    report.owed += len(batch)
-    if answer.message not in report.messages:
-        report.messages.append(answer.message)
+        batch = again

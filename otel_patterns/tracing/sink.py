@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
+from dataclasses import replace
 from typing import Final, Protocol
 
 import urllib3
@@ -13,6 +15,7 @@ from .otlp import CONTENT_TYPE, Answer, read_answer
 
 # An OTLP response is a few bytes; what is longer is none.
 _MAX_ANSWER_BYTES: Final = 64 * 1024
+_PIECE_BYTES: Final = 4096
 
 
 class Sink(Protocol):
@@ -61,34 +64,49 @@ class OtlpSink:
         return self._endpoint.destination
 
     def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
-        """Post one request. The time-out holds for connecting and for each read; it is never longer than configured."""
+        """Post one request and read the answer, within the configured time or a shorter one."""
         seconds = min(self._endpoint.timeout_seconds, timeout_seconds or self._endpoint.timeout_seconds)
-        data = gzip.compress(body, compresslevel=1, mtime=0) if self._endpoint.gzip else body
         try:
-            response = self._connections().request(
-                "POST",
-                self._endpoint.url,
-                body=data,
-                headers=self._headers,
-                timeout=urllib3.Timeout(total=seconds),
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                answer = response.read(_MAX_ANSWER_BYTES + 1, decode_content=True)
-                response.drain_conn()
-            finally:
-                response.release_conn()
+            answer = self._post(gzip.compress(body, compresslevel=1, mtime=0) if self._endpoint.gzip else body, seconds)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return Answer("retry", f"{self.destination}: {_reason(error)}")
-        if len(answer) > _MAX_ANSWER_BYTES:
-            return Answer("misconfigured", f"{self.destination} answers with more than {_MAX_ANSWER_BYTES} bytes")
-        read = read_answer(
-            response.status, response.headers.get("content-type", ""), answer, response.headers.get("retry-after")
+        except Exception as error:  # noqa: BLE001  # whatever a header or a certificate does: it must be said, not raised
+            return Answer("misconfigured", f"{self.destination}: {_reason(error)}")
+        if answer.kind == "acknowledged":
+            return answer
+        return replace(answer, message=f"{self.destination}: {answer.message}")
+
+    def _post(self, data: bytes, seconds: float) -> Answer:
+        deadline = time.monotonic() + seconds
+        response = self._connections().request(
+            "POST",
+            self._endpoint.url,
+            body=data,
+            headers=self._headers,
+            timeout=urllib3.Timeout(total=seconds),
+            redirect=False,
+            preload_content=False,
         )
-        if read.kind == "acknowledged":
-            return read
-        return Answer(read.kind, f"{self.destination}: {read.message}", read.rejected_spans, read.retry_after_seconds)
+        body, is_whole = b"", False
+        try:
+            # As it comes: the time-out holds for each read of the socket, and a body may never end.
+            while piece := response.read1(_PIECE_BYTES, decode_content=True):
+                body += piece
+                if len(body) > _MAX_ANSWER_BYTES:
+                    return Answer(
+                        "misconfigured", f"answers with more than {_MAX_ANSWER_BYTES} bytes: no OTLP receiver"
+                    )
+                if time.monotonic() > deadline:
+                    return Answer("retry", f"did not finish its answer within {seconds:g} s")
+            is_whole = True
+            headers = response.headers
+            content_type = headers.get("content-type", "")
+            return read_answer(response.status, content_type, body, headers.get("retry-after"))
+        finally:
+            if not is_whole:
+                # What is still to come would be taken for the next answer.
+                response.close()
+            response.release_conn()
 
     def close(self) -> None:
         """Close connections."""

@@ -18,7 +18,7 @@ from otel_patterns.clock import Clock
 from otel_patterns.journal import append
 from otel_patterns.model import details, fold, names, runs, stages, values
 from otel_patterns.settings import TABLE
-from otel_patterns.tracing import delivery, projection
+from otel_patterns.tracing import projection, worker
 from tests.pages import DOCS, ROOT, Block, Shell, blocks, code_spans, executed_pages, pages
 
 REFERENCE = DOCS / "reference"
@@ -219,7 +219,7 @@ def test_numbers_in_the_docs_are_those_of_the_code() -> None:
     assert "each scalar of the details, at most ten" in trace
     assert f"at most {append.SPOOL_LINES:,}\nor {append.SPOOL_BYTES >> 20} MiB" in journal
     assert f"at most {append.LOCK_TIMEOUT_SECONDS:.0f} seconds for the lock" in journal
-    assert f"at most {delivery.MAX_OUTBOX_BYTES >> 20} MiB" in delivered
+    assert f"at most {worker.MAX_OUTBOX_BYTES >> 20} MiB" in delivered
     assert f"`{names.SCOPE_NAME}`, version `{names.SCOPE_VERSION}`" in trace
     assert names.SCHEMA_URL.rpartition("/")[2] in trace
 

@@ -15,7 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from otel_patterns import PatternEventEmitter, configure, pattern_run, shutdown
+from otel_patterns import PatternEvent, PatternEventEmitter, configure, pattern_run, shutdown
+from otel_patterns.clock import encode_ulid
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.receiver import Receiver, Reply
@@ -201,6 +202,102 @@ def test_second_terminal_event_sends_nothing(configured: Configure) -> None:
         run_once(emitter, operation_kind="later")
         emitter.flush(5)
         assert [span.name for _, span in receiver.spans[before:]].count("demo PAT-DEMO-001") == 0
+
+
+def test_answer_that_never_ends_is_given_up(configured: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-out holds for the whole answer: a receiver that trickles must not hold the thread for ever."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    with Receiver(lambda _number: Reply(trickle=True)) as receiver:
+        emitter = configured(receiver)
+        run_once(emitter)
+        assert not emitter.flush(5)
+        assert emitter.counts["delivery"] >= 1
+
+
+def test_emitter_of_a_former_configuration_still_delivers_at_exit(tmp_path: Path) -> None:
+    """Whoever kept an emitter has its runs delivered, also after another configuration, a shutdown, or in a child."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing, sys
+            from otel_patterns import configure, pattern_run, shutdown
+            def run(emitter, kind):
+                with pattern_run("PAT-A", job_id="JOB-1", operation_kind=kind, emitter=emitter):
+                    pass
+            def child(emitter):
+                run(emitter, "forked")
+            kept = configure(journal={str(tmp_path / "a.jsonl")!r}, endpoint=sys.argv[1])
+            run(kept, "first")
+            configure(journal={str(tmp_path / "b.jsonl")!r}, endpoint=sys.argv[1])
+            run(kept, "former")
+            process = multiprocessing.get_context("fork").Process(target=child, args=(kept,))
+            process.start(); process.join()
+            shutdown()
+            run(kept, "kept")
+            """
+        )
+    )
+    with Receiver() as receiver:
+        subprocess.run([sys.executable, str(program), receiver.url], check=True, timeout=60)
+        roots = sorted(span.name for _, span in receiver.spans if not span.parent_span_id)
+    assert roots == ["first PAT-A", "forked PAT-A", "former PAT-A", "kept PAT-A"]
+
+
+def test_emit_from_a_signal_handler_does_not_hang(tmp_path: Path) -> None:
+    """A handler may emit while the thread it interrupts does: nothing hangs, nothing is lost or doubled."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import os, signal, sys
+            os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
+            os.environ["OTEL_PATTERNS_JOURNAL"] = {str(tmp_path / "j.jsonl")!r}
+            from otel_patterns import emit_pattern_event
+            count = 0
+            def emit(*_):
+                global count
+                count += 1
+                run = f"PRUN-{{count}}"
+                emit_pattern_event("pattern.execution.started", "JOB-1", run, "PAT-A", "in_progress", {{}})
+            inside = False
+            def interrupt(*_):
+                global inside
+                if not inside:
+                    inside = True
+                    emit()
+                    inside = False
+            signal.signal(signal.SIGALRM, interrupt)
+            # After the first event: Python's own import lock is not safe against handlers that import.
+            emit()
+            signal.setitimer(signal.ITIMER_REAL, 0.01, 0.003)
+            for _ in range(2000):
+                emit()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            print(count)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=True, timeout=60)
+    events = [line.split(b'"', 4)[3] for line in (tmp_path / "j.jsonl").read_bytes().splitlines()]
+    assert int(done.stdout) > 2000
+    assert len(events) == len(set(events)) == int(done.stdout)
+
+
+def test_run_begun_by_a_clock_that_was_ahead_is_sent_whole(configured: Configure, tmp_path: Path) -> None:
+    """A run id from the future says nothing about where its lines are: they are sought in the whole journal."""
+    from otel_patterns import emit_pattern_event  # noqa: PLC0415  # only here
+
+    run_id = "PRUN-" + encode_ulid((time.time_ns() // 1_000_000 + 300_000) << 80 | 7)
+    with Receiver() as receiver:
+        emitter = configured(receiver)
+        begun = PatternEvent.create("pattern.execution.started", JOB_ID, run_id, "PAT-A", "in_progress", {})
+        emitter.global_log.write_bytes(begun.to_line())
+        run_once(emitter)
+        emit_pattern_event("pattern.execution.completed", JOB_ID, run_id, "PAT-A", "success", {}, emitter=emitter)
+        assert emitter.flush(5)
+        (root,) = [span for _, span in receiver.spans if span.name == "unknown PAT-A"]
+        assert len(root.events) == 2
 
 
 @pytest.mark.parametrize("hang", [False, True], ids=["refused", "hanging"])

@@ -121,6 +121,36 @@ def test_replay_that_is_refused_says_so_and_owes(tmp_path: Path) -> None:
         assert replay(journal, sink_for(receiver), Selection()).sent == 5
 
 
+def test_replay_with_one_run_that_is_refused_delivers_the_others(tmp_path: Path) -> None:
+    """A request that is refused is taken apart: one run does not withhold its neighbours."""
+    journal = tmp_path / "pattern_events.jsonl"
+    streams = [Stream(f"PRUN-{number:026d}") for number in range(1, 21)]
+    write(journal, [event for stream in streams for event in semgrep_run(stream)])
+    poison = bytes.fromhex(f"{int(streams[7].run_id[-2:], 10):032x}")
+
+    def reply(number: int) -> Reply:
+        return Reply(status=400) if poison in receiver.requests[number - 1] else Reply()
+
+    with Receiver(reply) as receiver:
+        report = replay(journal, sink_for(receiver), Selection())
+    assert (report.sent, report.owed) == (19, 1)
+
+
+def test_replay_with_a_line_of_odd_text_delivers_every_run(tmp_path: Path) -> None:
+    """Lone surrogates and wrong types in a foreign log cost neither their run nor any other its trace."""
+    journal = tmp_path / "pattern_events.jsonl"
+    odd = Stream("PRUN-ODD").event(names.EXECUTION_FAILED, {"operation_kind": "SURROGATE" * 1000}, status="failed")
+    otel: dict[str, object] = {"v": 1, "tracestate": "SURROGATE", "traceparent": f"00-{'1' * 32}-{'1' * 16}-01"}
+    otel["span"] = {"stage": {"events": [{"name": "SURROGATE", "time_unix_nano": True}]}}
+    other = Stream("PRUN-ODD-2").event("pattern.execution.failed", {"otel": otel}, status="failed")
+    write(journal, [odd, other, *semgrep_run()])
+    journal.write_bytes(journal.read_bytes().replace(b"SURROGATE", b"\\ud800"))
+    with Receiver() as receiver:
+        report = replay(journal, sink_for(receiver), Selection())
+    assert (report.sent, report.owed) == (3, 0)
+    assert max(len(span.name) for _, span in receiver.spans) <= 2000
+
+
 def test_replay_after_a_run_ended_sends_only_what_is_new(tmp_path: Path) -> None:
     """Stage spans that were acknowledged while the run went on are not sent again with its root."""
     journal = tmp_path / "pattern_events.jsonl"

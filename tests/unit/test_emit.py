@@ -177,6 +177,53 @@ def test_emit_larger_than_a_line_keeps_the_event_and_says_what_was_cut(emitter: 
     assert details["log"]["truncated"] is True
 
 
+@pytest.mark.parametrize("text", ["\x7f" * 900_000, "\u2028" * 400_000, "\x9b" * 500_000])
+def test_emit_text_that_grows_when_escaped_still_fits_a_line(emitter: PatternEventEmitter, text: str) -> None:
+    """What counts is the line as it is written: escapes make it several times as long as its text."""
+    emit(emitter, details={"executor": "x", "command": "y", "log": text})
+    assert [event.details["executor"] for event in emitter.get_events()] == ["x"]
+    assert emitter.counts["shrunk"] == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"status": "done"},
+        {"job_id": "../../../escaped"},
+        {"timestamp": "yesterday"},
+        {"details": None},
+        {"event_id": 7},
+    ],
+)
+def test_emit_event_that_was_changed_behind_its_checks_is_refused(
+    emitter: PatternEventEmitter, broken: dict[str, Any]
+) -> None:
+    """`model_copy` checks nothing; a line that no reader takes, or a path out of the folder, must not come of it."""
+    event = PatternEvent.create(names.EXECUTION_STARTED, JOB_ID, RUN_ID, PATTERN_ID, "in_progress", {})
+    with pytest.raises(InvalidEventError):
+        emitter.emit(event.model_copy(update=broken), job_scoped=True)
+    with pytest.raises(InvalidEventError):
+        emitter.emit({"event_id": "EVT-1"})  # pyright: ignore[reportArgumentType]  # what callers without types do
+    assert not emitter.global_log.exists()
+
+
+def test_emit_details_called_otel_are_kept_beside_ours(emitter: PatternEventEmitter) -> None:
+    """A caller's own `otel` detail does not take the place of what the projection needs."""
+    emit(emitter, details={"executor": "x", "command": "", "otel": {"collector": "a"}})
+    details = lines(emitter.global_log)[0]["details"]
+    assert (details["otel"]["v"], details["otel#2"]) == (1, {"collector": "a"})
+
+
+def test_emit_in_a_directory_that_was_removed_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a working directory there is no journal: the event is kept in memory and counted, nothing is raised."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    emit()
+    assert PatternEventEmitter().counts["spooled"] == 1
+    monkeypatch.chdir(tmp_path)
+
+
 def test_emit_that_cannot_record_its_origin_still_writes_the_event(
     emitter: PatternEventEmitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,8 +234,9 @@ def test_emit_that_cannot_record_its_origin_still_writes_the_event(
 
     monkeypatch.setattr(Origin, "record", fail)
     emit(emitter)
-    assert len(lines(emitter.global_log)) == 1
-    assert emitter.counts["emit"] == 1
+    (document,) = lines(emitter.global_log)
+    assert document["details"]["otel"]["resource"] == {"service.name": "unknown_service"}
+    assert emitter.counts["origin"] == 1
 
 
 def test_emit_under_a_current_span_records_the_caller(emitter: PatternEventEmitter) -> None:

@@ -212,3 +212,24 @@ def test_run_knows_its_trace_and_where_it_was_called(emitter: PatternEventEmitte
     attributes = emitter.get_events()[0].otel["span"]["run"]["attributes"]
     assert attributes["code.function.name"] == "start"
     assert attributes["code.file.path"] == __file__
+
+
+def test_results_assigned_are_recorded_whatever_they_are(emitter: PatternEventEmitter) -> None:
+    """Assigning summary and artifacts is as good as changing them, and odd values never turn success into failure."""
+    with start(emitter) as run:
+        run.result_summary = {"n": 1}
+        run.artifacts = ["a"]
+    with start(emitter, inputs=["a"]) as run, run.execution() as execution:
+        execution.result_summary = ["n"]  # pyright: ignore[reportAttributeAccessIssue]  # what callers without types do
+        execution.artifacts = Path("report.xml")  # pyright: ignore[reportAttributeAccessIssue]
+    first, second = (event for event in emitter.get_events() if event.is_terminal)
+    assert (first.details["result_summary"], first.details["artifacts"]) == ({"n": 1}, ["a"])
+    assert (second.event_type, second.details["result_summary"]) == (names.EXECUTION_COMPLETED, ["n"])
+    assert second.details["artifacts"] == ["report.xml"]
+
+
+def test_exception_with_a_huge_message_still_ends_the_run(emitter: PatternEventEmitter) -> None:
+    """A message over the line limit is cut; the terminal event must be one that readers take."""
+    with pytest.raises(ValueError, match="x"), start(emitter):
+        raise ValueError("x" * 1_200_000)
+    assert emitter.get_events()[-1].event_type == names.EXECUTION_FAILED

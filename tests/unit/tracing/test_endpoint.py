@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from otel_patterns.errors import ConfigurationError
@@ -26,8 +28,10 @@ def test_endpoint_follows_the_specification(variables: dict[str, str], url: str)
     assert Endpoint.from_environment(variables).url == url
 
 
-def test_endpoint_reads_headers_timeout_compression_and_tls() -> None:
+def test_endpoint_reads_headers_timeout_compression_and_tls(tmp_path: Path) -> None:
     """The variables for traces come before the general ones, and headers stay out of the repr."""
+    authority = tmp_path / "ca.pem"
+    authority.touch()
     endpoint = Endpoint.from_environment(
         {
             "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:secret@c:4318",
@@ -35,11 +39,11 @@ def test_endpoint_reads_headers_timeout_compression_and_tls() -> None:
             "OTEL_EXPORTER_OTLP_TIMEOUT": "3",
             "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "2.5",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
-            "OTEL_EXPORTER_OTLP_CERTIFICATE": "ca.pem",
+            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(authority),
         }
     )
     assert endpoint.headers == {"api-key": "s3cret", "x": "a b"}
-    assert (endpoint.timeout_seconds, endpoint.gzip, endpoint.certificate) == (2.5, True, "ca.pem")
+    assert (endpoint.timeout_seconds, endpoint.gzip, endpoint.certificate) == (2.5, True, str(authority))
     assert "s3cret" not in repr(endpoint)
     assert endpoint.destination == "https://c:4318/v1/traces"
 
@@ -53,6 +57,12 @@ def test_endpoint_reads_headers_timeout_compression_and_tls() -> None:
         {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
         {"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
         {"OTEL_EXPORTER_OTLP_COMPRESSION": "zip"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:99999"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:${PORT}"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "x-token=%D0%BA"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "x-token=a%0Ab"},
+        {"OTEL_EXPORTER_OTLP_CERTIFICATE": "nowhere.pem"},
     ],
 )
 def test_endpoint_that_cannot_be_used_names_the_variable_and_the_fix(variables: dict[str, str]) -> None:
@@ -61,6 +71,14 @@ def test_endpoint_that_cannot_be_used_names_the_variable_and_the_fix(variables: 
         Endpoint.from_environment(variables)
     assert caught.value.setting.startswith("OTEL_EXPORTER_OTLP_")
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cret@localhost:4317", "user:s3cret@host", "http://u:s3cret@[::1"])
+def test_endpoint_error_shows_no_secret(url: str) -> None:
+    """A password in a URL that cannot be used is not printed."""
+    with pytest.raises(ConfigurationError) as caught:
+        Endpoint.from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

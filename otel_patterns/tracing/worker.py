@@ -1,0 +1,274 @@
+"""The delivery thread: reads a run's prefix from the journal, projects it, and sends each span once, when final."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..clock import Clock
+from ..errors import Guard
+from ..journal.cursor import Cursor
+from ..journal.tail import RunTail
+from .delivered import DeliveryRecord
+from .otlp import Answer
+from .parcels import Parcel, batch_of, pack, send
+from .projection import prefix_of, project
+from .sink import Sink
+from .trace import RunTrace, Span
+
+MARKER_SECONDS: Final = 1.0
+# Spans that end close together share a request; a watcher still sees a stage well within a second.
+LINGER_SECONDS: Final = 0.1
+MAX_OUTBOX_BYTES: Final = 64 * 1024 * 1024
+MAX_NOTES: Final = 100_000
+_FIRST_BACKOFF_SECONDS: Final = 0.5
+_LONGEST_BACKOFF_SECONDS: Final = 30.0
+# A receiver may ask for more; but it may also be another one by then.
+_LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
+_LONGEST_WAIT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """One event this process appended, as far as the thread needs it."""
+
+    run_id: str
+    event_id: str
+    start: Cursor
+    end: Cursor
+    is_first: bool
+    is_closing: bool
+    is_terminal: bool
+
+
+@dataclass(frozen=True)
+class _Newborn:
+    """A run that began here less than a second ago: its marker is due if it is still going on then."""
+
+    note: Note
+    marker_due: float
+
+
+class Worker:
+    """One delivery thread with all its state: one that was left behind at a shutdown shares nothing with the next."""
+
+    def __init__(self, journal_path: str, sink: Sink, record: DeliveryRecord, *, clock: Clock, guard: Guard) -> None:
+        self._journal_path = journal_path
+        self._sink = sink
+        self._record = record
+        self._clock = clock
+        self._guard = guard
+        self._notes: queue.SimpleQueue[Note | None] = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing_at: float | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+        self._tail: RunTail | None = None
+        # In the order of their markers, because dicts keep the order of insertion.
+        self._newborn: dict[str, _Newborn] = {}
+        self._outbox: deque[Parcel] = deque()
+        self._outbox_bytes = 0
+        self._backoff = 0.0
+        self._retry_at = 0.0
+        # Spans that are left to a replay: refused, or more than could be kept.
+        self.left_out = 0
+
+    def put(self, note: Note) -> None:
+        """Hand a note to the thread. Never blocks, also inside a signal handler."""
+        if self._notes.qsize() >= MAX_NOTES:
+            self.leave_out(1, "delivery cannot keep up")
+            return
+        self._idle.clear()
+        self._notes.put(note)
+        # Whoever holds the lock starts the thread, perhaps below us on this very stack.
+        if self._thread is None and self._starting.acquire(blocking=False):
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="otel-patterns-delivery", daemon=True)
+                    thread.start()
+                    self._thread = thread
+            finally:
+                self._starting.release()
+
+    def leave_out(self, spans: int, reason: str) -> None:
+        """Count spans that this process will not send."""
+        self.left_out += spans
+        self._guard.report("owed", f"{reason}: left to `otel-patterns replay`")
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until every note was tried, and tell whether all was acknowledged."""
+        is_idle = self._thread is None or self._idle.wait(timeout_seconds)
+        return is_idle and not self._outbox and not self.left_out
+
+    def close(self, timeout_seconds: float) -> None:
+        """Send what can be sent within the time, and stop."""
+        thread = self._thread
+        self._closing_at = self._clock.monotonic() + timeout_seconds
+        if thread is not None:
+            self._notes.put(None)
+            # A request under way may take longer than we have: the thread is a daemon and is left behind.
+            thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if not self._turn():
+                    break
+            except Exception as error:  # noqa: BLE001  # a fault of ours must not end delivery, nor spin
+                self._guard.report("delivery", f"delivery: {type(error).__name__}: {error}", error=error)
+                if self._closing_at is not None:
+                    break
+                time.sleep(_FIRST_BACKOFF_SECONDS)
+        with self._guard.protect("delivery"):
+            self._sink.close()
+            self._record.close()
+            if self._tail is not None:
+                self._tail.close()
+
+    def _turn(self) -> bool:
+        """Take notes, project, send; False when closed."""
+        notes = self._gather()
+        for run_id, run_notes in notes.items():
+            with self._guard.protect("projection"):
+                self._handle(run_id, run_notes)
+        self._send_markers()
+        self._send()
+        if self._notes.empty() and (not self._outbox or self._backoff):
+            self._idle.set()
+        return self._closing_at is None
+
+    def _gather(self) -> dict[str, list[Note]]:
+        """Return the notes of a moment by run: what ends together is projected once and travels together."""
+        notes: dict[str, list[Note]] = {}
+        note = self._take(self._wait_seconds())
+        linger_until = self._clock.monotonic() + LINGER_SECONDS
+        while note is not None:
+            notes.setdefault(note.run_id, []).append(note)
+            remaining = 0.0 if self._closing_at is not None else linger_until - self._clock.monotonic()
+            note = self._take(remaining) if remaining > 0 or self._closing_at is not None else None
+        return notes
+
+    def _take(self, seconds: float) -> Note | None:
+        try:
+            return self._notes.get(timeout=seconds) if seconds > 0 else self._notes.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _wait_seconds(self) -> float:
+        if self._closing_at is not None:
+            return 0.0
+        now = self._clock.monotonic()
+        due = now + _LONGEST_WAIT_SECONDS
+        if self._newborn:
+            due = min(due, next(iter(self._newborn.values())).marker_due)
+        if self._outbox:
+            due = min(due, self._retry_at)
+        return max(0.001, due - now)
+
+    def _handle(self, run_id: str, notes: Sequence[Note]) -> None:
+        first = notes[0]
+        if first.is_first:
+            self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
+        last = max(notes, key=lambda note: (note.start.segment == first.start.segment, note.end.offset))
+        events = self._tail_of_journal().events(run_id, first.start, last.end, made_here=self._made_here(run_id))
+        if any(note.is_terminal for note in notes):
+            self._newborn.pop(run_id, None)
+            self._tail_of_journal().forget(run_id)
+        closing = {note.event_id for note in notes if note.is_closing or note.is_terminal}
+        if not closing:
+            return
+        if missing := closing - {event.event_id for event in events}:
+            self.leave_out(len(missing), f"run {run_id} is not in the journal any more")
+        # A stage depends only on the events before its end, so one projection serves all that closed. What stands
+        # behind the first terminal line changes the fold, never the trace.
+        trace = project(prefix_of(events), closed_by=closing)
+        if trace is not None:
+            self._pack(trace, [*((trace.root,) if trace.root is not None else ()), *trace.stages])
+
+    def _made_here(self, run_id: str) -> bool:
+        return self._clock.made(run_id.removeprefix("PRUN-"))
+
+    def _tail_of_journal(self) -> RunTail:
+        if self._tail is None:
+            self._tail = RunTail(self._journal_path, clock=self._clock)
+        return self._tail
+
+    def _send_markers(self) -> None:
+        if self._closing_at is not None:
+            return
+        now = self._clock.monotonic()
+        while self._newborn:
+            run_id, newborn = next(iter(self._newborn.items()))
+            if newborn.marker_due > now:
+                break
+            del self._newborn[run_id]
+            with self._guard.protect("projection"):
+                self._send_marker(newborn.note)
+
+    def _send_marker(self, note: Note) -> None:
+        tail = self._tail_of_journal()
+        tail.catch_up()
+        trace = project(tail.events(note.run_id, note.start, note.end, made_here=self._made_here(note.run_id)))
+        if trace is None or trace.marker is None:
+            # Another process ended the run.
+            tail.forget(note.run_id)
+        elif trace.marker.closing_event_id == note.event_id:
+            # Only the process that began the run sends its marker.
+            self._pack(trace, [trace.marker])
+
+    def _pack(self, trace: RunTrace, spans: Sequence[Span]) -> None:
+        if not spans or not trace.sampled or trace.native:
+            return
+        parcel = pack(trace, spans)
+        if self._outbox_bytes + len(parcel.body) > MAX_OUTBOX_BYTES:
+            self.leave_out(len(spans), "too much waits for the collector")
+            return
+        self._outbox.append(parcel)
+        self._outbox_bytes += len(parcel.body)
+
+    def _send(self) -> None:
+        while self._outbox:
+            remaining = self._remaining_seconds()
+            if remaining is None:
+                if self._clock.monotonic() < self._retry_at:
+                    return
+            elif remaining <= 0 or self._backoff:
+                return
+            batch = batch_of(self._outbox)
+            for _ in batch:
+                self._outbox_bytes -= len(self._outbox.popleft().body)
+            self._deliver(batch)
+
+    def _deliver(self, batch: Sequence[Parcel]) -> None:
+        for parcels, answer in send(self._sink, batch, self._remaining_seconds):
+            if answer.kind == "acknowledged":
+                self._backoff = 0.0
+                spans_by_run: dict[str, list[str]] = {}
+                for parcel in parcels:
+                    spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
+                self._record.add(spans_by_run)
+            elif answer.kind == "retry":
+                self._back_off(answer)
+                self._outbox.extendleft(reversed(parcels))
+                self._outbox_bytes += sum(len(parcel.body) for parcel in parcels)
+            else:
+                self._backoff = 0.0
+                self.left_out += sum(len(parcel.span_ids) for parcel in parcels)
+                self._guard.report(answer.kind, f"not delivered, `otel-patterns replay` can: {answer.message}")
+
+    def _remaining_seconds(self) -> float | None:
+        return None if self._closing_at is None else self._closing_at - self._clock.monotonic()
+
+    def _back_off(self, answer: Answer) -> None:
+        self._guard.report("delivery", f"not delivered, will try again: {answer.message}")
+        self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
+        asked = min(answer.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
+        seconds = max(self._backoff * random.uniform(0.8, 1.2), asked)  # noqa: S311  # jitter
+        self._retry_at = self._clock.monotonic() + seconds
