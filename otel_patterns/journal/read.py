@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from ..errors import JournalError
@@ -222,17 +223,7 @@ def read_documents(
     if file is None:
         return
     with file:
-        for line in read_lines(file, start, end, report=report):
-            if line.data.isspace():
-                continue
-            try:
-                document = parse_document(line)
-            except ValueError as error:
-                report.skip(BadLine(line.offset, len(line.data), str(error)))
-                continue
-            if wanted is None or wanted.matches(document):
-                report.events += 1
-                yield line, document
+        yield from _events_among(read_lines(file, start, end, report=report), wanted, report)
 
 
 def read_last(
@@ -245,20 +236,26 @@ def read_last(
     if file is None:
         return found
     with file:
-        for line in read_lines_backward(file, os.fstat(file.fileno()).st_size):
-            if line.data.isspace():
-                continue
-            try:
-                document = parse_document(line)
-            except ValueError as error:
-                report.skip(BadLine(line.offset, len(line.data), str(error)))
-                continue
-            if wanted.matches(document):
-                report.events += 1
-                found.append((line, document))
-                if len(found) == count:
-                    break
+        lines = read_lines_backward(file, os.fstat(file.fileno()).st_size)
+        found.extend(islice(_events_among(lines, wanted, report), count))
     return found[::-1]
+
+
+def _events_among(
+    lines: Iterable[Line], wanted: Filter | None, report: ReadReport
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Yield the events among lines that pass the filter; lines that are none are skipped and reported."""
+    for line in lines:
+        if line.data.isspace():
+            continue
+        try:
+            document = parse_document(line)
+        except ValueError as error:
+            report.skip(BadLine(line.offset, len(line.data), str(error)))
+            continue
+        if wanted is None or wanted.matches(document):
+            report.events += 1
+            yield line, document
 
 
 def read_events(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..emit import PatternEventEmitter
 from ..model import ids, names
 from ..tracing.origin import caller_trace_id
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, Results
 from .stages import Execution, Selection, Template, Validation, command_details
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def pattern_run(  # noqa: PLR0913  # each describes the run; all but three are o
     return Run(lifecycle, body, caller or ids.trace_id(job_id, lifecycle.run_id))
 
 
-class Run:
+class Run(Results):
     """A run that is going on; made by `pattern_run`.
 
     Attributes:
@@ -94,24 +94,6 @@ class Run:
         self._execution = body
         self.pattern_run_id = lifecycle.run_id
         self.trace_id = trace_id
-
-    @property
-    def result_summary(self) -> dict[str, Any]:
-        """Members become outputs of the run."""
-        return self._lifecycle.result_summary
-
-    @result_summary.setter
-    def result_summary(self, value: dict[str, Any]) -> None:
-        self._lifecycle.result_summary = value
-
-    @property
-    def artifacts(self) -> list[str]:
-        """Paths of the files the run made."""
-        return self._lifecycle.artifacts
-
-    @artifacts.setter
-    def artifacts(self, value: list[str]) -> None:
-        self._lifecycle.artifacts = value
 
     @property
     def pattern_id(self) -> str:

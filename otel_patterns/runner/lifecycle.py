@@ -134,6 +134,30 @@ class Lifecycle:
         self.ended = self.ended or event.is_terminal
 
 
+class Results:
+    """What a run has to show, the same for the run and its execution. Both may be changed or assigned."""
+
+    _lifecycle: Lifecycle
+
+    @property
+    def result_summary(self) -> dict[str, Any]:
+        """Members become outputs of the run."""
+        return self._lifecycle.result_summary
+
+    @result_summary.setter
+    def result_summary(self, value: dict[str, Any]) -> None:
+        self._lifecycle.result_summary = value
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Paths of the files the run made."""
+        return self._lifecycle.artifacts
+
+    @artifacts.setter
+    def artifacts(self, value: list[str]) -> None:
+        self._lifecycle.artifacts = value
+
+
 def str_of(error: BaseException) -> str:
     """Return an exception's message, or its type when it has none or cannot tell it."""
     try:

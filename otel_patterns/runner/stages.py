@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..model import names
 from ..model.values import as_list, clean_text, to_json_value
-from .lifecycle import Lifecycle, str_of
+from .lifecycle import Lifecycle, Results, str_of
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -139,7 +139,7 @@ class Validation:
         self._lifecycle.continue_body()
 
 
-class Execution:
+class Execution(Results):
     """The execution stage of a run; when its block ends, so does the run.
 
     Attributes:
@@ -158,24 +158,6 @@ class Execution:
         self.status: str | None = None
         self.error_type: str | None = None
         self.error_message: str | None = None
-
-    @property
-    def result_summary(self) -> dict[str, Any]:
-        """Members become outputs of the run."""
-        return self._lifecycle.result_summary
-
-    @result_summary.setter
-    def result_summary(self, value: dict[str, Any]) -> None:
-        self._lifecycle.result_summary = value
-
-    @property
-    def artifacts(self) -> list[str]:
-        """Paths of the files the run made."""
-        return self._lifecycle.artifacts
-
-    @artifacts.setter
-    def artifacts(self, value: list[str]) -> None:
-        self._lifecycle.artifacts = value
 
     def __enter__(self) -> Self:
         self.start()
