@@ -142,7 +142,7 @@ ROWS: list[tuple[object, object]] = [
     (Code.FAILED, 2),
     (Nested.PATHS, ["a", "high"]),
     # Paths.
-    (PurePosixPath("/work/a"), "/work/a"),
+    (PurePosixPath("/srv/a"), "/srv/a"),
     (PureWindowsPath("C:\\work"), "C:\\work"),
     (PurePosixPath("caf\udce9"), "caf\ufffd"),
     # Dates and times.
