@@ -68,6 +68,7 @@ class Worker:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing_at: float | None = None
+        self._closing = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         self._tail: RunTail | None = None
@@ -85,7 +86,8 @@ class Worker:
         if self._notes.qsize() >= MAX_NOTES:
             self.leave_out(1, "delivery cannot keep up")
             return
-        self._idle.clear()
+        if not self._backoff:
+            self._idle.clear()
         self._notes.put(note)
         # Whoever holds the lock starts the thread, perhaps below us on this very stack.
         if self._thread is None and self._starting.acquire(blocking=False):
@@ -105,13 +107,14 @@ class Worker:
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every note was tried, and tell whether all was acknowledged."""
         is_idle = self._thread is None or self._idle.wait(timeout_seconds)
-        return is_idle and not self._outbox and not self.left_out
+        return is_idle and self._notes.empty() and not self._outbox and not self.left_out
 
     def close(self, timeout_seconds: float) -> None:
         """Send what can be sent within the time, and stop."""
         thread = self._thread
         self._closing_at = self._clock.monotonic() + timeout_seconds
         if thread is not None:
+            self._closing.set()
             self._notes.put(None)
             # A request under way may take longer than we have: the thread is a daemon and is left behind.
             thread.join(timeout_seconds)
@@ -134,6 +137,8 @@ class Worker:
 
     def _turn(self) -> bool:
         """Take notes, project, send; False when closed."""
+        if self._backoff and not self._reaches_receiver():
+            return self._closing_at is None
         notes = self._gather()
         for run_id, run_notes in notes.items():
             with self._guard.protect("projection"):
@@ -143,6 +148,21 @@ class Worker:
         if self._notes.empty() and (not self._outbox or self._backoff):
             self._idle.set()
         return self._closing_at is None
+
+    def _reaches_receiver(self) -> bool:
+        """Wait until the receiver is due, and try with what is packed already.
+
+        Nothing is projected for a receiver that does not answer: it would only take time from the engine. Notes wait
+        in their queue; when the process ends first, they are left to a replay.
+        """
+        self._idle.set()
+        self._closing.wait(max(0.0, self._retry_at - self._clock.monotonic()))
+        if self._closing_at is None:
+            self._send()
+            return not self._backoff
+        if not self._notes.empty():
+            self.leave_out(self._notes.qsize(), "the collector does not answer")
+        return False
 
     def _gather(self) -> dict[str, list[Note]]:
         """Return the notes of a moment by run: what ends together is projected once and travels together."""

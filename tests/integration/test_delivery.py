@@ -17,8 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from otel_patterns import PatternEvent, PatternEventEmitter, configure, pattern_run, shutdown
 from otel_patterns.clock import encode_ulid
+from otel_patterns.tracing import worker
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.replay import Selection, traces_of
+from tests.backends.polling import wait_for
 from tests.receiver import Receiver, Reply
 
 JOB_ID = "JOB-TEST-001"
@@ -140,6 +142,24 @@ def test_receiver_that_asks_to_come_back_gets_the_same_bytes_again(configured: C
         first, second = receiver.requests[:2]
         assert second.startswith(first)
         assert owed(emitter, receiver.url) == set()
+
+
+def test_receiver_that_does_not_answer_is_not_projected_for(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody answers, no time of the engine is spent on projecting; the runs are owed."""
+    emitter = configured("http://127.0.0.1:1/v1/traces")
+    run_once(emitter)
+    assert wait_for(lambda: emitter.counts["delivery"], timeout_seconds=10)
+    projected: list[object] = []
+    monkeypatch.setattr(worker, "project", lambda *arguments, **_named: projected.append(arguments))
+    for _ in range(50):
+        run_once(emitter)
+    assert not emitter.flush(1)
+    shutdown()
+    assert projected == []
+    assert emitter.counts["owed"] >= 1
+    assert len(list(traces_of(emitter.global_log, Selection()))) == 51
 
 
 def test_answer_lost_after_the_receiver_took_it_is_sent_again(configured: Configure) -> None:
