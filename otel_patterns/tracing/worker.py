@@ -32,6 +32,7 @@ _LONGEST_BACKOFF_SECONDS: Final = 30.0
 # A receiver may ask for more; but it may also be another one by then.
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
 _LONGEST_WAIT_SECONDS: Final = 60.0
+_FLUSH_POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ class Worker:
         self._record = record
         self._clock = clock
         self._guard = guard
-        self._notes: queue.SimpleQueue[Note | None] = queue.SimpleQueue()
+        # The one thing that `put` shares with the thread: a SimpleQueue may be re-entered from a signal handler, an
+        # Event or a Condition may not. An Event in it is a flush that waits; None only wakes the thread.
+        self._notes: queue.SimpleQueue[Note | threading.Event | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing_at: float | None = None
         self._closing = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
+        self._flushes: list[threading.Event] = []
         self._tail: RunTail | None = None
         # In the order of their markers, because dicts keep the order of insertion.
         self._newborn: dict[str, _Newborn] = {}
@@ -86,8 +88,6 @@ class Worker:
         if self._notes.qsize() >= MAX_NOTES:
             self.leave_out(1, "delivery cannot keep up")
             return
-        if not self._backoff:
-            self._idle.clear()
         self._notes.put(note)
         # Whoever holds the lock starts the thread, perhaps below us on this very stack.
         if self._thread is None and self._starting.acquire(blocking=False):
@@ -106,8 +106,14 @@ class Worker:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every note was tried, and tell whether all was acknowledged."""
-        is_idle = self._thread is None or self._idle.wait(timeout_seconds)
-        return is_idle and self._notes.empty() and not self._outbox and not self.left_out
+        tried = threading.Event()
+        if self._thread is not None:
+            self._notes.put(tried)
+            deadline = self._clock.monotonic() + timeout_seconds
+            while not tried.wait(_FLUSH_POLL_SECONDS):
+                if self._backoff or self._clock.monotonic() > deadline:
+                    return False
+        return self._notes.empty() and not self._outbox and not self.left_out
 
     def close(self, timeout_seconds: float) -> None:
         """Send what can be sent within the time, and stop."""
@@ -145,8 +151,9 @@ class Worker:
                 self._handle(run_id, run_notes)
         self._send_markers()
         self._send()
-        if self._notes.empty() and (not self._outbox or self._backoff):
-            self._idle.set()
+        for tried in self._flushes:
+            tried.set()
+        self._flushes.clear()
         return self._closing_at is None
 
     def _reaches_receiver(self) -> bool:
@@ -155,7 +162,6 @@ class Worker:
         Nothing is projected for a receiver that does not answer: it would only take time from the engine. Notes wait
         in their queue; when the process ends first, they are left to a replay.
         """
-        self._idle.set()
         self._closing.wait(max(0.0, self._retry_at - self._clock.monotonic()))
         if self._closing_at is None:
             self._send()
@@ -170,12 +176,17 @@ class Worker:
         note = self._take(self._wait_seconds())
         linger_until = self._clock.monotonic() + LINGER_SECONDS
         while note is not None:
+            if isinstance(note, threading.Event):
+                # Somebody waits: no lingering.
+                self._flushes.append(note)
+                note = self._take(0)
+                continue
             notes.setdefault(note.run_id, []).append(note)
             remaining = 0.0 if self._closing_at is not None else linger_until - self._clock.monotonic()
             note = self._take(remaining) if remaining > 0 or self._closing_at is not None else None
         return notes
 
-    def _take(self, seconds: float) -> Note | None:
+    def _take(self, seconds: float) -> Note | threading.Event | None:
         try:
             return self._notes.get(timeout=seconds) if seconds > 0 else self._notes.get_nowait()
         except queue.Empty:

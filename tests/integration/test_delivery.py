@@ -151,8 +151,12 @@ def test_receiver_that_does_not_answer_is_not_projected_for(
     emitter = configured("http://127.0.0.1:1/v1/traces")
     run_once(emitter)
     assert wait_for(lambda: emitter.counts["delivery"], timeout_seconds=10)
-    projected: list[object] = []
-    monkeypatch.setattr(worker, "project", lambda *arguments, **_named: projected.append(arguments))
+    projected: list[str] = []
+
+    def project(*_arguments: object, **_named: object) -> None:
+        projected.append("a run")
+
+    monkeypatch.setattr(worker, "project", project)
     for _ in range(50):
         run_once(emitter)
     assert not emitter.flush(1)
