@@ -33,6 +33,8 @@ _LONGEST_BACKOFF_SECONDS: Final = 30.0
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _FLUSH_POLL_SECONDS: Final = 0.02
+# Not the module's own generator: a program that seeds it wants its numbers for itself.
+_JITTER: Final = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -301,5 +303,5 @@ class Worker:
         self._guard.report("delivery", f"not delivered, will try again: {answer.message}")
         self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
         asked = min(answer.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
-        seconds = max(self._backoff * random.uniform(0.8, 1.2), asked)  # noqa: S311  # jitter
+        seconds = max(self._backoff * _JITTER.uniform(0.8, 1.2), asked)
         self._retry_at = self._clock.monotonic() + seconds
