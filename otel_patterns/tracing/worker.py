@@ -138,10 +138,19 @@ class Worker:
                     break
                 time.sleep(_FIRST_BACKOFF_SECONDS)
         with self._guard.protect("delivery"):
+            self._leave_rest()
             self._sink.close()
             self._record.close()
             if self._tail is not None:
                 self._tail.close()
+
+    def _leave_rest(self) -> None:
+        """Count what is left when the thread ends."""
+        rest = sum(len(parcel.span_ids) for parcel in self._outbox)
+        while not self._notes.empty():
+            rest += isinstance(self._notes.get_nowait(), Note)
+        if rest:
+            self.leave_out(rest, f"{self._sink.destination} has not acknowledged {rest} spans at the end")
 
     def _turn(self) -> bool:
         """Take notes, project, send; False when closed."""
@@ -167,10 +176,7 @@ class Worker:
         self._closing.wait(max(0.0, self._retry_at - self._clock.monotonic()))
         if self._closing_at is None:
             self._send()
-            return not self._backoff
-        if not self._notes.empty():
-            self.leave_out(self._notes.qsize(), "the collector does not answer")
-        return False
+        return self._closing_at is None and not self._backoff
 
     def _gather(self) -> dict[str, list[Note]]:
         """Return the notes of a moment by run: what ends together is projected once and travels together."""
