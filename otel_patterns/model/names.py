@@ -66,6 +66,18 @@ EVENT_KEYS: Final = (
     "step_id",
 )
 
+# Members of a run's objects that have a type of their own.
+RUN_METRICS: Final = (
+    "selection_ms",
+    "template_expansion_ms",
+    "validation_ms",
+    "execution_ms",
+    "artifact_generation_ms",
+    "total_ms",
+)
+TOOL_METADATA: Final = ("tool_name", "tool_version", "command", "executor")
+ERROR_TEXTS: Final = ("type", "message", "stdout", "stderr")
+
 # Trace attributes of our own namespace.
 ATTR_RUN_ID: Final = "pattern.run.id"
 ATTR_PATTERN_ID: Final = "pattern.id"

@@ -55,17 +55,6 @@ Status = Annotated[StrictStr, AfterValidator(_check_status)]
 Integer = Annotated[Any, BeforeValidator(_check_integer)]
 Number = Annotated[Any, BeforeValidator(_check_number)]
 
-_METRICS = (
-    "selection_ms",
-    "template_expansion_ms",
-    "validation_ms",
-    "execution_ms",
-    "artifact_generation_ms",
-    "total_ms",
-)
-_TOOL_METADATA = ("tool_name", "tool_version", "command", "executor")
-_ERROR_TEXTS = ("type", "message", "stdout", "stderr")
-
 
 def _check_members(value: object, texts: Sequence[str] = (), numbers: Sequence[str] = ()) -> dict[str, Any]:
     if (members := as_object(value)) is None:
@@ -80,15 +69,15 @@ def _check_members(value: object, texts: Sequence[str] = (), numbers: Sequence[s
 
 
 def _check_metrics(value: object) -> object:
-    return _check_members(value, numbers=_METRICS)
+    return _check_members(value, numbers=names.RUN_METRICS)
 
 
 def _check_tool_metadata(value: object) -> object:
-    return _check_members(value, texts=_TOOL_METADATA)
+    return _check_members(value, texts=names.TOOL_METADATA)
 
 
 def _check_error(value: object) -> object:
-    members = _check_members(value, texts=_ERROR_TEXTS)
+    members = _check_members(value, texts=names.ERROR_TEXTS)
     if "exit_code" in members and not is_integer(members["exit_code"]):
         raise ValueError("its exit_code must be an integer")
     return members

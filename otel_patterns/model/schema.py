@@ -73,7 +73,7 @@ def event_schema() -> dict[str, Any]:
 def run_schema() -> dict[str, Any]:
     """Return the contract of a folded run."""
     timestamp = _text_matching(TIMESTAMP_PATTERN, "RFC 3339 in UTC")
-    numbers = {name: {"type": "number"} for name in _METRICS}
+    numbers = {name: {"type": "number"} for name in names.RUN_METRICS}
     return {
         "$schema": _DIALECT,
         "$id": "pattern_run.v1.json",
@@ -110,28 +110,16 @@ def run_schema() -> dict[str, Any]:
             "metrics": {"type": "object", "properties": numbers, "description": "Milliseconds spent in each stage"},
             "tool_metadata": {
                 "type": "object",
-                "properties": {
-                    name: {"type": "string"} for name in ("tool_name", "tool_version", "command", "executor")
-                },
+                "properties": {name: {"type": "string"} for name in names.TOOL_METADATA},
                 "description": "The tool that was run",
             },
             "error": {
                 "type": ["object", "null"],
                 "properties": {
-                    **{name: {"type": "string"} for name in ("type", "message", "stdout", "stderr")},
+                    **{name: {"type": "string"} for name in names.ERROR_TEXTS},
                     "exit_code": {"type": "integer"},
                 },
                 "description": "Why the run failed; null when it did not",
             },
         },
     }
-
-
-_METRICS: Final = (
-    "selection_ms",
-    "template_expansion_ms",
-    "validation_ms",
-    "execution_ms",
-    "artifact_generation_ms",
-    "total_ms",
-)

@@ -18,7 +18,7 @@ from ..journal.tail import RunTail
 from .delivered import DeliveryRecord
 from .otlp import Answer
 from .parcels import Parcel, batch_of, pack, send
-from .projection import prefix_of, project
+from .projection import project
 from .sink import Sink
 from .trace import RunTrace, Span
 
@@ -227,7 +227,7 @@ class Worker:
             self.leave_out(len(missing), f"run {run_id} is not in the journal any more")
         # A stage depends only on the events before its end, so one projection serves all that closed. What stands
         # behind the first terminal line changes the fold, never the trace.
-        trace = project(prefix_of(events), closed_by=closing)
+        trace = project(events, closed_by=closing)
         if trace is not None:
             self._pack(trace, [*((trace.root,) if trace.root is not None else ()), *trace.stages])
 
