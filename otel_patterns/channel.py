@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import ConfigurationError, InvalidEventError, Problem
+from .errors import ConfigurationError, InvalidEventError
 from .journal.append import Receipt, append_once, open_journal
 from .journal.read import MAX_LINE_BYTES
 from .model import names
-from .model.details import check_details
-from .model.envelope import check_event
-from .model.events import PatternEvent, encode_json, encode_line
+from .model.details import check_details, fits_details
+from .model.encoding import encode_converted, encode_json
 from .model.values import as_object
 from .settings import EXIT_SECONDS, Settings
 from .tracing.endpoint import Endpoint, exports_traces, names_endpoint
@@ -64,72 +63,85 @@ class Channel:
         self.delivery = Delivery(self.journal.path, sink, clock=self.clock, guard=self.guard)
 
     def emit(
-        self, event: PatternEvent, *, job_scoped: bool = False, recorded: Mapping[str, Any] | None = None
+        self, document: dict[str, Any], *, job_scoped: bool = False, recorded: Mapping[str, Any] | None = None
     ) -> Receipt:
-        """Journal first: append the event, and only then tell the delivery thread."""
-        self._check(event)
+        """Journal first: append an event, and only then tell the delivery thread.
+
+        Args:
+            document: The nine keys of the event in order, checked and converted.
+            job_scoped: Append it to the job's own log as well.
+            recorded: What joins `details.otel`.
+
+        Raises:
+            InvalidEventError: The `validation` setting is `strict`, and required details are missing.
+        """
+        run_id, event_type, details = document["pattern_run_id"], document["event_type"], document["details"]
+        if not fits_details(event_type, details):
+            self._report_details(document)
         is_first, line = False, b""
-        with self.guard.protect("emit"):
-            is_first, line = self._line(event, recorded or {})
-        if not line:
-            # What we wanted to add failed; the event itself must not be lost with it.
-            line = self._fitting_line(event.to_dict(), {})
+        # Written out instead of guard.protect: this runs for every event.
+        try:
+            if not self.origin.knows(run_id):
+                with self._lock:
+                    is_first = self.origin.is_first(run_id)
+            if is_first or recorded or names.OTEL in details:
+                line = self._line(document, recorded or {}, is_first=is_first)
+            else:
+                line = encode_converted(document)
+                if len(line) > MAX_LINE_BYTES:
+                    line = self._fitting_line(document, {})
+        except Exception as error:  # noqa: BLE001  # what we wanted to add failed: the event must not be lost with it
+            self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
+            line = self._fitting_line(document, {})
         receipt = self.journal.append(line)
-        with self.guard.protect("emit"):
-            self._after_append(event, receipt, line, is_first=is_first, job_scoped=job_scoped)
+        try:
+            if job_scoped or self.settings.job_scoped:
+                self._append_to_job(document["job_id"], receipt, line)
+            if self.delivery is not None:
+                if (start := receipt.start) is not None and (end := receipt.end) is not None:
+                    self.delivery.notify(run_id, document["event_id"], event_type, start, end, is_first=is_first)
+                else:
+                    self.delivery.leave_out(document["event_id"])
+            if event_type in names.TERMINAL_EVENT_TYPES:
+                self.origin.forget(run_id)
+        except Exception as error:  # noqa: BLE001  # the event is journaled, whatever becomes of the rest
+            self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
         return receipt
 
-    def _after_append(
-        self, event: PatternEvent, receipt: Receipt, line: bytes, *, is_first: bool, job_scoped: bool
-    ) -> None:
-        if receipt.state == "journaled" and (job_scoped or self.settings.job_scoped):
-            path = os.path.join(os.path.dirname(self.journal.path), "jobs", event.job_id, "pattern_events.jsonl")
+    def _append_to_job(self, job_id: str, receipt: Receipt, line: bytes) -> None:
+        if receipt.state == "journaled":
+            path = os.path.join(os.path.dirname(self.journal.path), "jobs", job_id, "pattern_events.jsonl")
             append_once(path, line, lock_path=f"{self.journal.path}.lock", guard=self.guard)
-        if self.delivery is not None:
-            if receipt.start is not None and receipt.end is not None:
-                self.delivery.notify(event, receipt.start, receipt.end, is_first=is_first)
-            else:
-                self.delivery.leave_out(event)
-        if event.is_terminal:
-            self.origin.forget(event.pattern_run_id)
 
-    def _check(self, event: PatternEvent) -> None:
-        """Refuse what is no event: an object may have been built or copied around its own checks."""
-        if not isinstance(event, PatternEvent):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-            raise InvalidEventError([Problem("", event, "it must be a PatternEvent", "Use PatternEvent.create.")])
-        document = {key: event.__dict__[key] for key in names.EVENT_KEYS if key in event.__dict__}
-        if problems := list(check_event(document, known_types_only=False)):
-            raise InvalidEventError(problems)
-        problems = list(check_details(event.event_type, event.details))
+    def _report_details(self, document: Mapping[str, Any]) -> None:
+        event_type = document["event_type"]
+        problems = list(check_details(event_type, document["details"]))
         if problems and self.settings.validation == "strict":
             raise InvalidEventError(problems)
-        if problems:
-            kind = f"details of {event.event_type}"
-            self.guard.report(kind, f"event {event.event_id} was kept although {problems[0]}")
+        for problem in problems[:1]:
+            self.guard.report(f"details of {event_type}", f"event {document['event_id']} was kept although {problem}")
 
-    def _line(self, event: PatternEvent, recorded: Mapping[str, Any]) -> tuple[bool, bytes]:
-        """Return whether this is the run's first event here, and the line to write.
+    def _line(self, document: dict[str, Any], recorded: Mapping[str, Any], *, is_first: bool) -> bytes:
+        """Return the line to write.
 
         The one seam between validation and encoding: whatever must neither reach the disk nor the trace is taken
         out here, and what a projection needs is added.
         """
-        with self._lock:
-            is_first = self.origin.is_first(event.pattern_run_id)
-        document = event.to_dict()
-        given = as_object(event.details.get(names.OTEL))
+        given = as_object(document["details"].get(names.OTEL))
         if given is not None and "v" in given:
             # Emitted again from another log: it already says where it came from.
-            return is_first, self._fitting_line(document, {})
+            return self._fitting_line(document, {})
         otel: dict[str, Any] = {}
         if is_first:
+            run_id: str = document["pattern_run_id"]
             try:
-                otel = self.origin.record(event.pattern_run_id, event.job_id, recorded)
+                otel = self.origin.record(run_id, document["job_id"], recorded)
             except Exception as error:  # noqa: BLE001  # a provider's sampler or resource may do anything
-                self.guard.report("origin", f"run {event.pattern_run_id} has no resource: {error}", error=error)
+                self.guard.report("origin", f"run {run_id} has no resource: {error}", error=error)
                 otel = self.origin.without_provider(recorded)
         elif "span" in recorded:
             otel = {"span": recorded["span"]}
-        return is_first, self._fitting_line(document, otel)
+        return self._fitting_line(document, otel)
 
     def _fitting_line(self, document: dict[str, Any], otel: dict[str, Any]) -> bytes:
         """Return the line of an event, shrunk when no reader would take it."""
@@ -139,7 +151,7 @@ class Channel:
                 # The caller's own detail of that name, kept like any repeated key.
                 details[f"{names.OTEL}#2"] = details[names.OTEL]
             details[names.OTEL] = otel
-        line = encode_line({**document, "details": details})
+        line = encode_converted({**document, "details": details})
         if len(line) <= MAX_LINE_BYTES:
             return line
         self.guard.report("shrunk", f"event {document['event_id']} is larger than a line may be: details were cut")
@@ -147,7 +159,7 @@ class Channel:
         for budget in (_MAX_DETAILS_BYTES, _MAX_DETAILS_BYTES // 8):
             # Escapes may make a line six times as long as its text.
             fitted = _fit({key: value for key, value in details.items() if key != names.OTEL}, budget)
-            line = encode_line({**document, "details": {**fitted, **({names.OTEL: otel} if otel else {})}})
+            line = encode_converted({**document, "details": {**fitted, **({names.OTEL: otel} if otel else {})}})
             if len(line) <= MAX_LINE_BYTES:
                 break
         return line

@@ -10,6 +10,8 @@ from collections import deque
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 _REMEMBERED = 1000
+_TAIL_BITS = 20
+_TAIL_LENGTH = 4
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 
 
@@ -30,6 +32,7 @@ class Clock:
         self._lock = threading.RLock()
         self._making = False
         self._last = 0
+        self._head = (-1, "")
         self._made: deque[str] = deque(maxlen=_REMEMBERED)
 
     def now_unix_nano(self) -> int:
@@ -72,7 +75,11 @@ class Clock:
             self._last = milliseconds << _RANDOM_BITS | self.random_bits()
         else:
             self._last += 1
-        return encode_ulid(self._last)
+        head, tail = divmod(self._last, 1 << _TAIL_BITS)
+        if head != self._head[0]:
+            # All but the last characters of the ids of one millisecond are the same.
+            self._head = (head, encode_ulid(head << _TAIL_BITS)[:-_TAIL_LENGTH])
+        return f"{self._head[1]}{_PAIRS[tail >> 10]}{_PAIRS[tail & 1023]}"
 
     def forget(self) -> None:
         """Start a new monotonic sequence with a new lock, as a forked child must: it shares the parent's last id."""

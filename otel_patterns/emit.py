@@ -9,10 +9,13 @@ from typing import Any
 
 from .channel import Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidEventError, Problem
 from .journal.append import Receipt
 from .journal.read import Filter, read_events
-from .model.events import PatternEvent
+from .model.envelope import check_event, is_event, new_event_document
+from .model.events import PatternEvent, event_of
+from .model.names import EVENT_KEYS
+from .model.values import to_json_object
 from .settings import EXIT_SECONDS, Settings
 from .tracing.endpoint import Endpoint, exports_traces
 
@@ -68,14 +71,7 @@ class PatternEventEmitter:
         Raises:
             InvalidEventError: The `validation` setting is `strict`, and required details are missing.
         """
-        return self.channel.emit(event, job_scoped=job_scoped)
-
-    def emit_recorded(self, event: PatternEvent, recorded: Mapping[str, Any]) -> Receipt:
-        """Append an event like `emit`; `recorded` joins `details.otel` (design section 3).
-
-        Of it `operation_kind` and `pattern_version` count with the run's first event of this process, `span` always.
-        """
-        return self.channel.emit(event, recorded=recorded)
+        return self.channel.emit(_document_of(event), job_scoped=job_scoped)
 
     def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
         """Return the journal's events of a job, of a run, or all, in journal order.
@@ -166,8 +162,29 @@ def emit_pattern_event(
         InvalidEventError: An argument breaks its rule: the caller's own mistake, and the only error there is.
     """
     channel = channel_of(None) if emitter is None else emitter.channel
-    event = PatternEvent.create(
-        event_type, job_id, pattern_run_id, pattern_id, status, details, step_id, clock=channel.clock
+    clock = channel.clock
+    document = new_event_document(
+        f"EVT-{clock.new_monotonic_ulid()}",
+        clock.now_unix_nano(),
+        event_type,
+        job_id,
+        pattern_run_id,
+        pattern_id,
+        status,
+        details,
+        step_id,
     )
-    channel.emit(event)
-    return event
+    channel.emit(document)
+    return event_of(document)
+
+
+def _document_of(event: PatternEvent) -> dict[str, Any]:
+    """Return an event as a document to write: an object may have been built or copied around its own checks."""
+    if not isinstance(event, PatternEvent):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+        raise InvalidEventError([Problem("", event, "it must be a PatternEvent", "Use PatternEvent.create.")])
+    fields = event.__dict__
+    document = {key: fields[key] for key in EVENT_KEYS if key in fields}
+    if not is_event(document) and (problems := list(check_event(document, known_types_only=False))):
+        raise InvalidEventError(problems)
+    document["details"] = to_json_object(document["details"])
+    return document

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..clock import Clock
 from ..journal.read import ReadReport, read_events
-from ..model.events import encode_json
+from ..model.encoding import encode_json
 from ..model.fold import fold
 from ..model.runs import PatternRun
 from ..model.times import parse_timestamp

@@ -4,7 +4,8 @@ The protocol (design section 7; each step has a fault it prevents, facts: durabi
 
 1. thread lock, then `flock` on `<journal>.lock` with a deadline;
 2. compare the path's inode with the descriptor's: after a rename or delete from outside, writes would vanish;
-3. look at the last byte: after a writer was killed inside its write, the next line would be glued to the fragment;
+3. look at the last byte, unless the file is as long as we left it: after a writer was killed inside its write, the
+   next line would be glued to the fragment;
 4. one `os.write` on `O_APPEND`; a short write goes on, an error cuts back to the old size.
 """
 
@@ -16,11 +17,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..errors import Guard
-from .cursor import Cursor, segment_of
+from .cursor import Cursor
 from .descriptor import Descriptor
 from .lock import FileLock
 
@@ -35,20 +35,31 @@ _RETRY_LOCK_TIMEOUT_SECONDS: Final = 0.05
 State = Literal["journaled", "spooled", "lost"]
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Where an appended line is.
 
     Attributes:
         state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
             until writing works again. `lost`: the spool was full.
-        start: Cursor of the line's first byte; None unless journaled.
-        end: Cursor behind the line's newline; None unless journaled.
+        segment: The file that the line stands in, as cursors name it; empty unless journaled.
+        offset: Of the line's first byte in it.
+        size: How many bytes the line has, with its newline.
     """
 
     state: State
-    start: Cursor | None = None
-    end: Cursor | None = None
+    segment: str = ""
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def start(self) -> Cursor | None:
+        """Cursor of the line's first byte; None unless journaled."""
+        return Cursor(self.segment, self.offset) if self.segment else None
+
+    @property
+    def end(self) -> Cursor | None:
+        """Cursor behind the line's newline; None unless journaled."""
+        return Cursor(self.segment, self.offset + self.size) if self.segment else None
 
 
 class Journal:
@@ -85,6 +96,8 @@ class Journal:
         self._lock = threading.RLock()
         self._file_lock = FileLock(self._lock_path)
         self._file = Descriptor(self.path, flags=os.O_APPEND)
+        # Behind the last line that this process wrote into the opened file.
+        self._end = 0
         self._is_writing = False
         self._spool: deque[bytes] = deque()
         self._spool_bytes = 0
@@ -96,7 +109,7 @@ class Journal:
         if self._retry_at and time.monotonic() < self._retry_at:
             return self._keep(line, "writing failed a moment ago")
         # A stopped thread must not block the engine for longer than a stopped process may.
-        if not self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+        if not (self._lock.acquire(blocking=False) or self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)):
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             return self._keep(line, "another thread holds the journal")
         try:
@@ -144,14 +157,23 @@ class Journal:
 
     def _write_locked(self, line: bytes, timeout_seconds: float | None) -> Receipt:
         self._is_writing = True
+        file = self._file
         try:
             self._file_lock.acquire(LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
-            status = self._file.status()
-            if status is None or not self._file.is_at_path():
-                status = self._file.open()
-            spooled = list(self._spool)
-            data = b"".join((self._healing(status.st_size), *spooled, line))
-            end = self._write(data)
+            status = file.status_at_path() if file.is_ours() else None
+            if status is None:
+                status = self._open_locked(timeout_seconds)
+            size = status.st_size
+            data, spooled = line, ()
+            # A file of the size that we left it at ends with our newline.
+            if self._spool or size != self._end:
+                spooled = tuple(self._spool)
+                is_torn = size > 0 and os.pread(file.number, 1, size - 1) != b"\n"
+                data = b"".join((b"\n" if is_torn else b"", *spooled, line))
+            if (written := os.write(file.number, data)) != len(data):
+                self._write_rest(data, written)
+            # Asked, not added up: the file may have been cut from outside since its size was taken.
+            end = self._end = file.position = os.lseek(file.number, 0, os.SEEK_CUR)
             for written in spooled:
                 self._spool.popleft()
                 self._spool_bytes -= len(written)
@@ -161,16 +183,20 @@ class Journal:
                 self._file_lock.release()
             finally:
                 self._is_writing = False
-        segment = segment_of(status)
-        return Receipt("journaled", Cursor(segment, end - len(line)), Cursor(segment, end))
+        size = len(line)
+        return Receipt("journaled", file.segment, end - size, size)
 
-    def _healing(self, size: int) -> bytes:
-        return b"\n" if size and os.pread(self._file.number, 1, size - 1) != b"\n" else b""
+    def _open_locked(self, timeout_seconds: float | None) -> os.stat_result:
+        """Open what stands at the path. Whoever moved the journal may have moved its lock with it."""
+        self._file_lock.release()
+        self._file_lock.look_again()
+        self._file_lock.acquire(LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
+        self._end = 0
+        return self._file.open()
 
-    def _write(self, data: bytes) -> int:
-        """Write all of `data` or nothing, and return the offset behind it."""
+    def _write_rest(self, data: bytes, written: int) -> None:
+        """Write what a short write has left, or take back all of `data`."""
         number = self._file.number
-        written = os.write(number, data)
         try:
             while written < len(data):
                 written += os.write(number, memoryview(data)[written:])
@@ -178,8 +204,6 @@ class Journal:
             # Under the lock nobody else wrote: what stands at the end is our own fragment.
             os.ftruncate(number, os.lseek(number, 0, os.SEEK_CUR) - written)
             raise
-        # Asked, not added up: the file may have been cut from outside since its size was taken.
-        return os.lseek(number, 0, os.SEEK_CUR)
 
     def _keep(self, line: bytes, reason: str | None) -> Receipt:
         """Put a line into the spool; `reason` None means that it will be written in a moment."""

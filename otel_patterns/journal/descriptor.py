@@ -11,6 +11,7 @@ import stat
 from typing import Final
 
 from ..errors import JournalError
+from .cursor import segment_of
 
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
@@ -19,13 +20,21 @@ _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NON
 
 
 class Descriptor:
-    """The regular file at `path`, opened to read and write. One object is used by one thread at a time."""
+    """The regular file at `path`, opened to read and write. One object is used by one thread at a time.
+
+    Attributes:
+        number: Of the descriptor; -1 while there is none.
+        position: Where the file's offset was left. Whoever moves it says so here.
+        segment: The opened file as a cursor names it.
+    """
 
     def __init__(self, path: str, *, flags: int = 0) -> None:
         self.number = -1
+        self.position = 0
         self._path = path
         self._flags = _FLAGS | flags
-        self._identity = (-1, -1)
+        self._device = self._inode = -1
+        self.segment = ""
 
     def status(self) -> os.stat_result | None:
         """Return the status of the opened file; None when there is none."""
@@ -35,15 +44,31 @@ class Descriptor:
             status = os.fstat(self.number)
         except OSError:
             return None
-        return status if (status.st_dev, status.st_ino) == self._identity else None
+        return status if status.st_ino == self._inode and status.st_dev == self._device else None
 
-    def is_at_path(self) -> bool:
-        """Tell whether the opened file is what stands at the path now."""
+    def is_ours(self) -> bool:
+        """Tell whether the number still means the opened file.
+
+        By its position, which is where we left it, in a third of the time of `status`. When it is not, or says
+        nothing because it is zero, `status` decides.
+        """
+        try:
+            if os.lseek(self.number, 0, os.SEEK_CUR) == self.position != 0:
+                return True
+        except OSError:
+            return False
+        if self.status() is None:
+            return False
+        self.position = os.lseek(self.number, 0, os.SEEK_CUR)
+        return True
+
+    def status_at_path(self) -> os.stat_result | None:
+        """Return the status of what stands at the path; None when that is not the opened file."""
         try:
             status = os.lstat(self._path)
         except FileNotFoundError:
-            return False
-        return (status.st_dev, status.st_ino) == self._identity
+            return None
+        return status if status.st_ino == self._inode and status.st_dev == self._device else None
 
     def open(self) -> os.stat_result:
         """Open what stands at the path, made with its directories when nothing does, and return its status.
@@ -62,8 +87,10 @@ class Descriptor:
         if not stat.S_ISREG(status.st_mode):
             os.close(number)
             raise JournalError(self._path, "is no regular file")
-        self._identity = (status.st_dev, status.st_ino)
+        self._device, self._inode = status.st_dev, status.st_ino
+        self.segment = segment_of(status)
         self.number = number
+        self.position = 0
         return status
 
     def close(self) -> None:

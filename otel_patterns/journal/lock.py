@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import time
+from math import inf
 
 from ..errors import JournalError
 from .descriptor import Descriptor
 
 _FIRST_WAIT_SECONDS = 0.00005
 _LONGEST_WAIT_SECONDS = 0.005
+# How long it may stay unnoticed that the lock file was moved or removed. Until then two writers may hold two locks:
+# their lines are whole all the same, because each is one write at the end of the file. Looking costs more than locking.
+_SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class FileLock:
@@ -22,6 +26,7 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = Descriptor(path)
+        self._looked_at = -inf
 
     def acquire(self, timeout_seconds: float) -> None:
         """Take the lock.
@@ -33,22 +38,33 @@ class FileLock:
         deadline = 0.0
         wait = _FIRST_WAIT_SECONDS
         while True:
-            if self._file.status() is None:
+            now = time.monotonic()
+            is_look_due = now - self._looked_at >= _SECONDS_BETWEEN_LOOKS
+            if is_look_due and self._file.status() is None:
                 self._file.open()
             try:
                 fcntl.flock(self._file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                now = time.monotonic()
                 deadline = deadline or now + timeout_seconds
                 if now >= deadline:
                     raise JournalError(self._path, f"locked by another process for {timeout_seconds} s") from None
                 time.sleep(min(wait, deadline - now))
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+                self.look_again()
                 continue
-            if self._file.is_at_path():
+            except OSError:
+                if is_look_due:
+                    raise
+                # Somebody has closed all descriptors.
+                self.look_again()
+                continue
+            if not is_look_due:
                 return
-            # Somebody removed or replaced the lock file: two writers under different locks would interleave.
-            self._file.close()
+            if self._file.status_at_path() is not None:
+                self._looked_at = now
+                return
+            # Somebody moved or removed the lock file: two writers under different locks would interleave.
+            self.close()
 
     def release(self) -> None:
         """Give the lock back, if it was taken."""
@@ -56,6 +72,11 @@ class FileLock:
         if self._file.number >= 0:
             fcntl.flock(self._file.number, fcntl.LOCK_UN)
 
+    def look_again(self) -> None:
+        """Look at the path at the next `acquire`: something there has been moved."""
+        self._looked_at = -inf
+
     def close(self) -> None:
         """Close the lock file, which also gives the lock back."""
+        self.look_again()
         self._file.close()

@@ -9,7 +9,8 @@ from typing import Any, Final
 from ..errors import OtelPatternsError
 from . import names
 from .details import is_integer
-from .events import PatternEvent, encode_json
+from .encoding import encode_json
+from .events import PatternEvent
 from .runs import PatternRun
 from .stages import pair_stages
 from .times import format_timestamp

@@ -11,7 +11,7 @@ from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import MISSING, InvalidRunError, Problem
 from . import ids, names
 from .details import is_integer, is_number
-from .events import encode_json
+from .encoding import encode_json
 from .times import format_timestamp, is_timestamp, parse_timestamp
 from .values import as_object, clean_keys, clean_text, to_json_object, to_json_value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Final
 
 _DATE: Final = (
@@ -15,6 +16,8 @@ _DATE: Final = (
 # One pattern for model and schema. Years 1970 to 2199: what fits 64-bit nanoseconds in every backend.
 TIMESTAMP_PATTERN: Final = rf"^{_DATE}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|\+00:00)$"
 _TIMESTAMP: Final = re.compile(TIMESTAMP_PATTERN[1:-1], re.ASCII)
+# The year 2200.
+END_UNIX_NANO: Final = timegm((2200, 1, 1, 0, 0, 0)) * 1_000_000_000
 _SECONDS_LENGTH: Final = len("1970-01-01T00:00:00")
 
 
@@ -35,5 +38,10 @@ def parse_timestamp(text: str) -> int:
 def format_timestamp(unix_nano: int) -> str:
     """Return RFC 3339 UTC with microseconds and `Z`; what is below a microsecond is cut off."""
     seconds, nano = divmod(unix_nano, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nano // 1000:06d}Z"
+    return f"{_format_seconds(seconds)}.{nano // 1000:06d}Z"
+
+
+@lru_cache(8)
+def _format_seconds(seconds: int) -> str:
+    # Remembered, because most of the events of a second come one after the other.
+    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%dT%H:%M:%S}"

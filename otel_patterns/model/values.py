@@ -59,9 +59,40 @@ def to_json_object(value: Mapping[Any, Any]) -> dict[str, JsonValue]:
 
     One that cannot be read (it changes meanwhile, or its `items` raises) becomes `{"value": <its repr>}`.
     """
+    if _is_dict(value) and (plain := _plain_object(value)) is not None:
+        return plain
     converted = to_json_value(value)
     members = as_object(converted)
     return {"value": converted} if members is None else members
+
+
+def _is_dict(value: object) -> bool:
+    # Exactly: a subclass may have methods of its own. And no narrowing, which would lose the types of key and value.
+    return type(value) is dict
+
+
+def _plain_object(value: Mapping[Any, Any]) -> dict[str, JsonValue] | None:
+    """Return the copy of a dict of scalars, as details mostly are; None when the rule has more to do.
+
+    Every event passes here: for six scalars this takes a sixth of the time of the whole rule.
+    """
+    copied = dict(value)
+    for key, item in copied.items():
+        kind = cast("type[Any]", type(item))
+        if type(key) is not str or not key.isascii():
+            return None
+        if kind is str:
+            if not item.isascii():
+                return None
+        elif kind is int:
+            if not _INT64_MIN <= item <= _INT64_MAX:
+                return None
+        elif kind is float:
+            if not math.isfinite(item):
+                return None
+        elif item is not None and kind is not bool:
+            return None
+    return copied
 
 
 def as_object(value: object) -> dict[str, Any] | None:
@@ -78,6 +109,8 @@ def clean_text(text: str) -> str:
     """Return `text` as a plain str that UTF-8 can hold: each lone surrogate replaced by U+FFFD."""
     # A subclass may say anything about itself: only str's own methods are asked.
     plain = str.__str__(text)
+    if plain.isascii():
+        return plain
     try:
         plain.encode("utf-8")
     except UnicodeEncodeError:

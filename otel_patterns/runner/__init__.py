@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..emit import PatternEventEmitter
+from ..channel import channel_of
 from ..model import ids, names
 from ..tracing.origin import caller_trace_id
 from .lifecycle import Lifecycle, Results
@@ -16,6 +16,8 @@ from .stages import Execution, Selection, Template, Validation, command_details
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..emit import PatternEventEmitter
 
 __all__ = ["Execution", "Run", "Selection", "Template", "Validation", "pattern_run"]
 
@@ -60,10 +62,10 @@ def pattern_run(  # noqa: PLR0913  # each describes the run; all but three are o
     Raises:
         InvalidEventError: On entry, when an id breaks its rule.
     """
-    emitter = emitter or PatternEventEmitter()
+    channel = channel_of(None) if emitter is None else emitter.channel
     lifecycle = Lifecycle(
-        emitter,
-        run_id=pattern_run_id or f"PRUN-{emitter.clock.new_ulid()}",
+        channel,
+        run_id=pattern_run_id or f"PRUN-{channel.clock.new_ulid()}",
         job_id=job_id,
         step_id=step_id,
         pattern_id=pattern_id,
@@ -77,7 +79,7 @@ def pattern_run(  # noqa: PLR0913  # each describes the run; all but three are o
     )
     is_described = command is not None or executor is not None
     body = Execution(lifecycle, command_details(command=command, executor=executor)) if is_described else None
-    caller = caller_trace_id() if emitter.settings.join == "child" else None
+    caller = caller_trace_id() if channel.settings.join == "child" else None
     return Run(lifecycle, body, caller or ids.trace_id(job_id, lifecycle.run_id))
 
 

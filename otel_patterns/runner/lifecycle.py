@@ -6,10 +6,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..channel import Channel
 from ..clock import Clock
-from ..emit import PatternEventEmitter
 from ..model import names
-from ..model.events import PatternEvent
+from ..model.envelope import new_event_document
 from ..model.values import to_json_value
 
 # The semantic conventions set no limit; a backend's is often 64 KiB for a whole span event.
@@ -31,7 +31,7 @@ class Lifecycle:
 
     def __init__(  # noqa: PLR0913  # see pattern_run
         self,
-        emitter: PatternEventEmitter,
+        channel: Channel,
         *,
         run_id: str,
         job_id: str,
@@ -52,10 +52,10 @@ class Lifecycle:
         self.selection_method = selection_method
         self.candidate_patterns = [str(to_json_value(pattern)) for pattern in candidate_patterns or ()]
         self.ended = False
-        self.began_unix_nano = emitter.clock.now_unix_nano()
+        self.began_unix_nano = channel.clock.now_unix_nano()
         self.result_summary: dict[str, Any] = {}
         self.artifacts: list[str] = []
-        self._emitter = emitter
+        self._channel = channel
         self._pattern_version = pattern_version
         self._inputs = inputs
         self._selected = candidate_patterns is None
@@ -66,7 +66,7 @@ class Lifecycle:
     @property
     def clock(self) -> Clock:
         """Where times come from."""
-        return self._emitter.clock
+        return self._channel.clock
 
     def continue_body(self) -> None:
         """Note that a stage was left: what follows it in the block may turn out to be the execution."""
@@ -107,7 +107,10 @@ class Lifecycle:
         error: BaseException | None = None,
     ) -> None:
         """Emit an event of the run; `error` is recorded with its stack trace."""
-        event = PatternEvent.create(
+        time = self.clock.now_unix_nano() if time_unix_nano is None else time_unix_nano
+        document = new_event_document(
+            f"EVT-{self.clock.new_monotonic_ulid()}",
+            time,
             event_type,
             self.job_id,
             self.run_id,
@@ -115,8 +118,6 @@ class Lifecycle:
             status,
             details,
             self.step_id,
-            time_unix_nano=time_unix_nano,
-            clock=self.clock,
         )
         recorded: dict[str, Any] = {"operation_kind": self.operation_kind}
         if self._pattern_version is not None:
@@ -127,11 +128,11 @@ class Lifecycle:
             span["run"] = {"attributes": self._code}
             self._code = {}
         if error is not None:
-            span["stage"] = {"events": [_exception_event(error, event.time_unix_nano)]}
+            span["stage"] = {"events": [_exception_event(error, time)]}
         if span:
             recorded["span"] = span
-        self._emitter.emit_recorded(event, to_json_value(recorded))
-        self.ended = self.ended or event.is_terminal
+        self._channel.emit(document, recorded=to_json_value(recorded))
+        self.ended = self.ended or event_type in names.TERMINAL_EVENT_TYPES
 
 
 class Results:

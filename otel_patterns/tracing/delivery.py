@@ -11,19 +11,16 @@ import os
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING
 
 from ..clock import Clock
 from ..errors import Guard
 from ..journal.cursor import Cursor
+from ..model.names import TERMINAL_EVENT_TYPES
 from ..model.stages import is_stage_closing
 from ..settings import EXIT_SECONDS
 from .delivered import DeliveryRecord
 from .sink import Sink
 from .worker import Note, Worker
-
-if TYPE_CHECKING:
-    from ..model.events import PatternEvent
 
 
 class Delivery:
@@ -50,17 +47,19 @@ class Delivery:
         """Where runs are sent, without secrets."""
         return self._sink.destination
 
-    def notify(self, event: PatternEvent, start: Cursor, end: Cursor, *, is_first: bool) -> None:
+    def notify(  # what is known of the event
+        self, run_id: str, event_id: str, event_type: str, start: Cursor, end: Cursor, *, is_first: bool
+    ) -> None:
         """Note an event that this process appended. Costs a queue's put; never blocks, never raises."""
-        is_closing = is_stage_closing(event.event_type)
-        if is_first or is_closing or event.is_terminal:
+        is_closing = is_stage_closing(event_type)
+        is_terminal = event_type in TERMINAL_EVENT_TYPES
+        if is_first or is_closing or is_terminal:
             _finalize_in_multiprocessing_child()
-            run_id, event_id = event.pattern_run_id, event.event_id
-            self._worker.put(Note(run_id, event_id, start, end, is_first, is_closing, event.is_terminal))
+            self._worker.put(Note(run_id, event_id, start, end, is_first, is_closing, is_terminal))
 
-    def leave_out(self, event: PatternEvent) -> None:
+    def leave_out(self, event_id: str) -> None:
         """Note an event that is not in the journal: what it would have completed is left to a replay."""
-        self._worker.leave_out(1, f"event {event.event_id} was not journaled at once")
+        self._worker.leave_out(1, f"event {event_id} was not journaled at once")
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything noted so far was tried, and tell whether all of it was acknowledged."""

@@ -46,6 +46,10 @@ class Origin:
         self._resource: Resource | None = None
         self._sampler: Sampler | None = None
 
+    def knows(self, run_id: str) -> bool:
+        """Tell whether this process has emitted an event of the run, and it has not ended."""
+        return run_id in self._seen and self._pid == os.getpid()
+
     def is_first(self, run_id: str) -> bool:
         """Tell whether this is the first event of the run in this process, and remember that there was one."""
         if self._pid != os.getpid():

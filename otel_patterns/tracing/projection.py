@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..model import ids, names
 from ..model.details import is_integer
-from ..model.events import encode_json
+from ..model.encoding import encode_json
 from ..model.fold import ABANDONED, error_of, fold_run
 from ..model.stages import Stage, pair_stages
 from ..model.values import as_object, clean_text

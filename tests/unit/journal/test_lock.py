@@ -86,18 +86,53 @@ def test_lock_release_of_what_was_never_taken_does_nothing(locks: tuple[FileLock
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_lock_file_removed_or_replaced_is_noticed_before_use(
-    path: Path, locks: tuple[FileLock, FileLock], *, is_replaced: bool
+    path: Path, locks: tuple[FileLock, FileLock], monkeypatch: pytest.MonkeyPatch, *, is_replaced: bool
 ) -> None:
-    """Who takes the lock holds the file at the path: two writers under different lock files would interleave."""
+    """Who takes the lock holds the file that stood at the path 20 ms ago, or a newer one."""
+    fake = FakeTime()
+    monkeypatch.setattr(lock_module, "time", fake)
     mine, other = locks
     mine.acquire(0)
     mine.release()
     path.unlink()
     if is_replaced:
         path.touch()
+    fake.seconds += 0.021
     mine.acquire(0)
     with pytest.raises(JournalError):
         other.acquire(0)
+
+
+def test_lock_file_removed_a_moment_ago_is_noticed_when_told(path: Path, locks: tuple[FileLock, FileLock]) -> None:
+    """Whoever finds that something was moved there asks for another look, and does not wait for the next one."""
+    mine, other = locks
+    mine.acquire(0)
+    mine.release()
+    path.unlink()
+    mine.look_again()
+    mine.acquire(0)
+    with pytest.raises(JournalError):
+        other.acquire(0)
+
+
+def test_lock_descriptor_closed_by_others_is_opened_again(path: Path, locks: tuple[FileLock, FileLock]) -> None:
+    """A program that closes all descriptors, as one that becomes a daemon does, still gets a lock that holds."""
+    mine, other = locks
+    mine.acquire(0)
+    mine.release()
+    opened = [int(number) for number in os.listdir("/proc/self/fd") if is_open_at(int(number), path)]
+    os.close(opened[0])
+    mine.acquire(0)
+    with pytest.raises(JournalError):
+        other.acquire(0)
+
+
+def is_open_at(number: int, path: Path) -> bool:
+    """Tell whether a descriptor of this process is the file at a path."""
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except OSError:
+        return False
 
 
 def test_lock_file_replaced_between_open_and_lock_is_noticed(
