@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -34,14 +35,20 @@ def encode_line(document: Mapping[str, object]) -> bytes:
 
 def encode_json(value: object) -> bytes:
     """Return a JSON value as compact UTF-8; what a damaged log may hold beside JSON is converted, never raised at."""
-    # Loaded when somebody needs it: it doubles the start of a process that only writes events.
-    from pydantic_core import to_json  # noqa: PLC0415
-
+    to_json = _to_json()
     try:
         return to_json(value, inf_nan_mode="strings")
     except ValueError:
         # Lone surrogates, written as escapes by other programs, have no UTF-8 form.
         return to_json(to_json_value(value))
+
+
+@cache
+def _to_json() -> Callable[..., bytes]:
+    # Loaded when somebody needs it: it doubles the start of a process that only writes events.
+    from pydantic_core import to_json  # noqa: PLC0415
+
+    return to_json
 
 
 def _as_line(line: bytes) -> bytes:

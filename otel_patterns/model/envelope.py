@@ -125,6 +125,17 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
     return document
 
 
+def checked_event_document(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's document to write: whatever its details hold is converted.
+
+    Raises:
+        InvalidEventError: It breaks a rule; only its event type may be one that is not ours.
+    """
+    if not is_event(document) and (problems := list(check_event(document, known_types_only=False))):
+        raise InvalidEventError(problems)
+    return {**document, "details": to_json_object(document["details"])}
+
+
 _GIVEN_TEXTS: Final = ("event_type", "job_id", "pattern_run_id", "pattern_id", "status", "step_id")
 
 

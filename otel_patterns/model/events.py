@@ -30,7 +30,18 @@ _Event = TypeVar("_Event", bound="PatternEvent")
 
 
 class PatternEvent(BaseModel):
-    """One lifecycle event of a run (design section 3). Immutable; other keys of a document are in `model_extra`.
+    """One lifecycle event of a run. Immutable; other keys of a document are in `model_extra`.
+
+    Attributes:
+        event_id: `EVT-…`; two events with one id are one event.
+        event_type: One of the ten types, or that of a foreign log.
+        timestamp: RFC 3339 in UTC, as it was written.
+        job_id: `JOB-…`: the job that the run is a step of.
+        pattern_run_id: `PRUN-…`, the same for all events of a run.
+        pattern_id: `PAT-…`.
+        status: `in_progress`, `success`, `failed`, `warning` or `skipped`, at the time of the event.
+        details: What belongs to the event type, as JSON values.
+        step_id: `STEP-…` or None.
 
     Raises:
         InvalidEventError: A field is missing or breaks its rule; the error names field, value, rule and fix.
@@ -70,9 +81,18 @@ class PatternEvent(BaseModel):
         time_unix_nano: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> Self:
-        """Return a new event with a fresh id, of the present time or another.
+        """Return a new event with a fresh id, of the present time or another. Nothing is written.
 
-        Details may hold any Python values; they are converted by the rule of `otel_patterns.model.values`.
+        Args:
+            event_type: One of the ten types, like `pattern.execution.started`.
+            job_id: `JOB-…`.
+            pattern_run_id: `PRUN-…`, the same for all events of a run.
+            pattern_id: `PAT-…`.
+            status: `in_progress`, `success`, `failed`, `warning` or `skipped`.
+            details: What belongs to the event type. Any Python values; they are converted, never refused.
+            step_id: `STEP-…` or None.
+            time_unix_nano: When it happened, in nanoseconds since 1970; None means now.
+            clock: Where time and id come from, for tests.
 
         Raises:
             InvalidEventError: A field breaks its rule.
@@ -97,6 +117,9 @@ class PatternEvent(BaseModel):
     def from_document(cls, document: object) -> Self:
         """Return the event of a document read from a log; an event type that is not ours is accepted.
 
+        Args:
+            document: A JSON object; other keys than the nine are kept in `model_extra`.
+
         Raises:
             InvalidEventError: The document is no event.
         """
@@ -119,7 +142,7 @@ class PatternEvent(BaseModel):
 
     @property
     def stage(self) -> str:
-        """selection, template, validation or execution."""
+        """`selection`, `template`, `validation` or `execution`; of a foreign type the word in its place."""
         return names.stage_of(self.event_type)
 
     @property
@@ -149,6 +172,14 @@ class PatternEvent(BaseModel):
 def event_of(document: dict[str, Any]) -> PatternEvent:
     """Return the event of a document with the nine keys and no other that `is_event` found good; it takes it over."""
     return _build(PatternEvent, document)
+
+
+def checked_event(document: dict[str, Any]) -> PatternEvent:
+    """Return the event of a document that was read from a line and found to be one; the event takes it over."""
+    # The order of the keys is seen in the event's repr.
+    return (
+        _build(PatternEvent, document) if tuple(document) == names.EVENT_KEYS else PatternEvent.from_document(document)
+    )
 
 
 def _build(cls: type[_Event], document: dict[str, Any]) -> _Event:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..errors import OtelPatternsError
 from . import names
@@ -23,6 +23,7 @@ _STAGE_METRICS: Final = {
     names.VALIDATION: "validation_ms",
     names.EXECUTION: "execution_ms",
 }
+_ENDS_EXECUTION: Final = frozenset({names.EXECUTION_COMPLETED, names.EXECUTION_FAILED})
 # A completed event may say that the tool did its work with reservations; any other status means success.
 _COMPLETED_STATUSES: Final = frozenset({names.WARNING, names.SKIPPED, names.FAILED})
 
@@ -37,7 +38,11 @@ class Anomaly:
 
 
 def fold(events: Iterable[PatternEvent]) -> dict[str, PatternRun]:
-    """Return the runs of any number of events by run id, ordered by their first event's time, then run id."""
+    """Return the runs of any number of events by run id, ordered by their first event's time, then run id.
+
+    Args:
+        events: In any order; duplicates count once.
+    """
     by_run: dict[str, list[PatternEvent]] = {}
     for event in events:
         by_run.setdefault(event.pattern_run_id, []).append(event)
@@ -49,8 +54,16 @@ def fold(events: Iterable[PatternEvent]) -> dict[str, PatternRun]:
 def fold_run(events: Iterable[PatternEvent]) -> PatternRun:
     """Return the run of these events, which all belong to it.
 
+    Args:
+        events: In any order; duplicates count once.
+
     Raises:
         OtelPatternsError: There is no event.
+
+    Examples:
+        >>> event = PatternEvent.create("pattern.execution.started", "JOB-1", "PRUN-1", "PAT-1", "in_progress")
+        >>> fold_run([event, event]).status
+        'in_progress'
     """
     ordered = in_order(events)
     if not ordered:
@@ -114,6 +127,45 @@ def _fold_ordered(events: Sequence[PatternEvent]) -> PatternRun:
     return PatternRun.model_construct(**document)
 
 
+class Outline(NamedTuple):
+    """What a trace shows of a run: those parts of the `PatternRun`, under its names."""
+
+    pattern_run_id: str
+    pattern_id: str
+    job_id: str
+    step_id: str | None
+    operation_kind: str
+    pattern_version: str | None
+    status: str
+    duration_seconds: float
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    artifacts: list[str]
+
+
+def outline_of(events: Sequence[PatternEvent], terminal: PatternEvent) -> Outline:
+    """Return the outline of a run from its distinct events in the fold's order, of which `terminal` ends it.
+
+    It takes a quarter of the time of the whole fold, which would be the larger part of a projection.
+    """
+    started = _first_of(events, names.EXECUTION_STARTED)
+    first = events[0]
+    start = started or first
+    return Outline(
+        pattern_run_id=first.pattern_run_id,
+        pattern_id=(_first_of(events, names.SELECTION_RESOLVED) or first).pattern_id,
+        job_id=first.job_id,
+        step_id=next((event.step_id for event in events if event.step_id is not None), None),
+        operation_kind=_first_text(events, "operation_kind", "operation_kind") or names.UNKNOWN_OPERATION,
+        pattern_version=_first_text(events, "template_version", "pattern_version"),
+        status=_status(started, terminal),
+        duration_seconds=max(0, terminal.time_unix_nano - start.time_unix_nano) / 1e9,
+        inputs=_inputs(events),
+        outputs=_outputs(terminal),
+        artifacts=_artifacts(events),
+    )
+
+
 def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
     """Return the event that ends a run: its last terminal one; a run's own end counts before `abandoned`."""
     terminals = [event for event in events if event.is_terminal]
@@ -124,25 +176,32 @@ def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
 def _status(started: PatternEvent | None, terminal: PatternEvent | None) -> str:
     if terminal is None:
         return names.PENDING if started is None else names.IN_PROGRESS
-    if terminal.event_type == names.EXECUTION_COMPLETED:
-        return terminal.status if terminal.status in _COMPLETED_STATUSES else names.SUCCESS
+    return ended_status(terminal.event_type, terminal.status)
+
+
+def ended_status(event_type: str, status: str) -> str:
+    """Return the status of a run that an event of this type and status ended."""
+    if event_type == names.EXECUTION_COMPLETED:
+        return status if status in _COMPLETED_STATUSES else names.SUCCESS
     return names.FAILED
 
 
 def _first_of(events: Iterable[PatternEvent], event_type: str) -> PatternEvent | None:
-    return next((event for event in events if event.event_type == event_type), None)
+    for event in events:
+        if event.event_type == event_type:
+            return event
+    return None
 
 
 def _first_text(events: Sequence[PatternEvent], detail: str, recorded: str) -> str | None:
-    sources: tuple[Callable[[PatternEvent], Any], ...] = (
-        lambda event: event.details.get(detail),
-        lambda event: event.otel.get(recorded),
-    )
-    for source in sources:
-        for event in events:
-            value = source(event)
-            if isinstance(value, str) and value:
-                return value
+    for event in events:
+        value = event.details.get(detail)
+        if isinstance(value, str) and value:
+            return value
+    for event in events:
+        value = event.otel.get(recorded)
+        if isinstance(value, str) and value:
+            return value
     return None
 
 
@@ -179,16 +238,18 @@ def _text(value: object) -> str | None:
 
 
 def _outputs(terminal: PatternEvent | None) -> dict[str, Any]:
-    outputs: dict[str, Any] = {}
-    if terminal is None or terminal.stage != names.EXECUTION:
-        return outputs
-    for name in ("exit_code", "duration_seconds"):
-        if name in terminal.details:
-            outputs[name] = terminal.details[name]
-    summary = terminal.details.get("result_summary")
+    return {} if terminal is None else outputs_of(terminal.event_type, terminal.details)
+
+
+def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run gave that an event of this type, with these details, ended."""
+    if event_type not in _ENDS_EXECUTION:
+        return {}
+    outputs = {name: details[name] for name in ("exit_code", "duration_seconds") if name in details}
+    summary = details.get("result_summary")
     if (members := as_object(summary)) is not None:
-        for name, value in members.items():
-            outputs.setdefault(name, value)
+        # What the event itself says goes before what its summary says.
+        outputs = {**outputs, **members, **outputs}
     elif summary is not None:
         outputs["result_summary"] = summary
     return outputs

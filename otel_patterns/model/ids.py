@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import Final
 
 _SUFFIX: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -14,7 +15,8 @@ STEP_ID_PATTERN: Final = f"^STEP-{_SUFFIX}$"
 PATTERN_ID_PATTERN: Final = "^PAT-[A-Z0-9-]+$"
 
 _ULID: Final = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
-_CROCKFORD_VALUE: Final = {char: value for value, char in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+# A ULID is written in Crockford's digits, Python reads 0 to 9 and A to V.
+_DIGITS: Final = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 _ULID_RANDOM_BITS: Final = 80
 
 
@@ -22,10 +24,7 @@ def ulid_number(text: str) -> int | None:
     """Return the 128 bits of a ULID, or None when `text` is no ULID or zero (a trace id must not be zero)."""
     if _ULID.fullmatch(text) is None:
         return None
-    number = 0
-    for char in text:
-        number = number << 5 | _CROCKFORD_VALUE[char]
-    return number or None
+    return int(text.translate(_DIGITS), 32) or None
 
 
 def ulid_unix_nano(run_id: str) -> int | None:
@@ -49,11 +48,24 @@ def span_id(run_id: str, *role: str) -> str:
     return _digest(8, "otel_patterns/span/1", run_id, *role)
 
 
+@lru_cache(256)
+def _prefixed(part: str) -> bytes:
+    # Length-prefixed, so that ("1", "23") and ("12", "3") differ. Remembered, because the spans of a run share parts.
+    encoded = part.encode("utf-8", "surrogatepass")
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+@cache
+def _hashlib() -> ModuleType:
+    # Loaded when a digest is wanted: it loads OpenSSL, and those who read events want none.
+    import hashlib  # noqa: PLC0415
+
+    return hashlib
+
+
 def _digest(size: int, *parts: str) -> str:
-    # Length-prefixed, so that ("1", "23") and ("12", "3") differ.
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    data = b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
-    digest = hashlib.sha256(data).digest()
-    while not any(digest[:size]):
-        digest = hashlib.sha256(digest).digest()
+    sha256 = _hashlib().sha256
+    digest = sha256(b"".join(map(_prefixed, parts))).digest()
+    while digest.startswith(bytes(size)):
+        digest = sha256(digest).digest()
     return digest[:size].hex()

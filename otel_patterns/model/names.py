@@ -29,6 +29,7 @@ EVENT_TYPES: Final = (
     EXECUTION_FAILED,
 )
 TERMINAL_EVENT_TYPES: Final = frozenset({SELECTION_FAILED, VALIDATION_FAILED, EXECUTION_COMPLETED, EXECUTION_FAILED})
+FAILED_EVENT_TYPES: Final = frozenset({SELECTION_FAILED, VALIDATION_FAILED, EXECUTION_FAILED})
 LIFECYCLE_RANK: Final = {event_type: rank for rank, event_type in enumerate(EVENT_TYPES)}
 UNKNOWN_RANK: Final = len(EVENT_TYPES)
 
@@ -52,6 +53,10 @@ UNKNOWN_OPERATION: Final = "unknown"
 
 # The key of `details` that is ours: what a projection needs beside the events.
 OTEL: Final = "otel"
+OTEL_VERSION: Final = 1
+
+# A longer line is none.
+MAX_LINE_BYTES: Final = 1024 * 1024
 
 # The nine keys of an event, in the order in which they are written.
 EVENT_KEYS: Final = (
@@ -139,7 +144,12 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 UNKNOWN_SERVICE: Final = "unknown_service"
 
 
+_STAGE_OF: Final = {event_type: event_type.split(".")[1] for event_type in EVENT_TYPES}
+
+
 def stage_of(event_type: str) -> str:
     """Return the stage of an event type (`pattern.<stage>.<what>`), or the whole type when it has no such form."""
+    if (stage := _STAGE_OF.get(event_type)) is not None:
+        return stage
     parts = event_type.split(".")
     return parts[1] if len(parts) == 3 and parts[0] == "pattern" else event_type  # noqa: PLR2004  # pattern.stage.what

@@ -84,13 +84,29 @@ def _check_error(value: object) -> object:
 
 
 class PatternRun(BaseModel):
-    """One run, as `pattern_run.v1.json` describes it.
+    """One run, as `pattern_run.v1.json` describes it; made by the fold, `create` or `from_document`.
 
-    Times are RFC 3339 UTC, `duration_seconds` is in seconds, `metrics` are in milliseconds. `error` holds
-    `type, message, exit_code, stdout, stderr` as far as the failing event told them.
+    Changing it changes no journal.
 
-    Raises:
-        InvalidRunError: A field is missing or breaks its rule.
+    Attributes:
+        pattern_run_id (str): `PRUN-…`.
+        pattern_id (str): `PAT-…`.
+        job_id (str): `JOB-…`.
+        operation_kind (str): What kind of work it is, or `unknown`.
+        status (str): `pending`, `in_progress`, `success`, `failed`, `warning` or `skipped`.
+        started_at (str): When its execution began, else its first event; RFC 3339 in UTC.
+        pattern_version (str | None): Version of the pattern.
+        step_id (str | None): `STEP-…`.
+        finished_at (str | None): When it ended; None while it goes on.
+        duration_seconds (float | None): From `started_at` to `finished_at`, never negative.
+        inputs (dict[str, Any]): What the pattern was given.
+        outputs (dict[str, Any]): Exit code, duration and each member of the result summary.
+        artifacts (list[str]): Paths of the files that it made.
+        events (list[str]): Ids of its events, in order.
+        metrics (dict[str, Any]): Milliseconds of each stage that has ended, and `total_ms`.
+        tool_metadata (dict[str, Any]): Command, executor, name and version of the tool.
+        error (dict[str, Any] | None): `type`, `message`, `exit_code`, `stdout` and `stderr`, as far as the failing
+            event told them.
     """
 
     model_config = ConfigDict(extra="allow", validate_assignment=False)
@@ -124,7 +140,15 @@ class PatternRun(BaseModel):
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> Self:
-        """Return a new pending run with a fresh run id, which is also its trace id.
+        """Return a new pending run with a fresh run id, which is also its trace id. Nothing is emitted.
+
+        Args:
+            pattern_id: `PAT-…`.
+            job_id: `JOB-…`.
+            operation_kind: What kind of work it is, like `semgrep_scan`.
+            step_id: `STEP-…` or None.
+            pattern_version: Version of the pattern.
+            clock: Where time and id come from, for tests.
 
         Raises:
             InvalidRunError: An argument breaks its rule.
@@ -146,6 +170,9 @@ class PatternRun(BaseModel):
     def from_document(cls, document: object) -> Self:
         """Return the run of a JSON document.
 
+        Args:
+            document: A JSON object; keys that are not known are kept in `model_extra`.
+
         Raises:
             InvalidRunError: The document is no run; every problem is listed.
         """
@@ -155,27 +182,40 @@ class PatternRun(BaseModel):
 
     @property
     def trace_id(self) -> str:
-        """The 32 hex digits of the run's own trace id; a run that joined a caller's trace has the caller's."""
+        """The 32 hex digits of the run's own trace id; one that joined a caller's trace is in the caller's instead."""
         return ids.trace_id(self.job_id, self.pattern_run_id)
 
     def mark_started(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Set the run in progress from now on."""
+        """Set the run in progress from now on.
+
+        Args:
+            clock: Where the time comes from, for tests.
+        """
         self.status = names.IN_PROGRESS
         self.started_at = format_timestamp(clock.now_unix_nano())
 
     def mark_completed(
         self, outputs: Mapping[str, Any], artifacts: Sequence[str] | None = None, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        """End the run now, with success."""
+        """End the run now, with success.
+
+        Args:
+            outputs: Any Python values; they are converted.
+            artifacts: Paths of the files that it made; None or none keeps those that it has.
+            clock: Where the time comes from, for tests.
+        """
         self.outputs = to_json_object(outputs)
         if artifacts:
             self.artifacts = [clean_text(str(artifact)) for artifact in artifacts]
         self._finish(names.SUCCESS, clock)
 
     def mark_failed(self, error: Mapping[str, Any], *, clock: Clock = SYSTEM_CLOCK) -> None:
-        """End the run now, with failure; `error` has the keys `type, message, exit_code, stdout, stderr`.
+        """End the run now, with failure.
 
-        What is None is left out, as the fold does: no process has no exit code.
+        Args:
+            error: Has the keys `type`, `message`, `exit_code`, `stdout`, `stderr`. What is None is left out, as the
+                fold does: no process has no exit code.
+            clock: Where the time comes from, for tests.
         """
         self.error = {name: value for name, value in to_json_object(error).items() if value is not None}
         self._finish(names.FAILED, clock)

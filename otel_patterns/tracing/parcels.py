@@ -1,26 +1,46 @@
-"""Encoded spans of runs on their way, and how a request that is refused is taken apart."""
+"""Spans of runs on their way, and how a request that is refused is taken apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from .otlp import Answer, encode
-from .sink import Sink
 from .trace import RunTrace, Span
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
+# What a span or a span event takes in memory, roughly.
+_PLAIN_BYTES: Final = 512
+
+
+class Sender(Protocol):
+    """Sends encoded spans."""
+
+    @property
+    def destination(self) -> str:
+        """Name of the receiver, without secrets."""
+        ...
+
+    def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
+        """Deliver one ExportTraceServiceRequest and return what became of it. Never raises."""
+        ...
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """Encoded spans of one run."""
+    """Spans of one run: encoded in `body` for a sink that sends bytes, plain in `spans` for one that plays them."""
 
     run_id: str
     span_ids: tuple[str, ...]
-    body: bytes
+    body: bytes = b""
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes while it waits; of plain spans an estimate."""
+        return len(self.body) + _PLAIN_BYTES * sum(1 + len(span.events) for span in self.spans)
 
 
 def pack(trace: RunTrace, spans: Sequence[Span]) -> Parcel:
@@ -34,15 +54,15 @@ def batch_of(parcels: Iterable[Parcel], *, limit: int | None = None) -> list[Par
     batch: list[Parcel] = []
     size = 0
     for parcel in parcels:
-        if batch and size + len(parcel.body) > limit:
+        if batch and size + parcel.size > limit:
             break
         batch.append(parcel)
-        size += len(parcel.body)
+        size += parcel.size
     return batch
 
 
 def send(
-    sink: Sink, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]
+    sink: Sender, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]
 ) -> Iterator[tuple[Sequence[Parcel], Answer]]:
     """Send parcels in one request and yield what became of which.
 

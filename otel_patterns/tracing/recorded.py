@@ -6,9 +6,8 @@ Everything here comes from a log that may be foreign or damaged, so each part is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..model import names
 from ..model.values import as_list, as_object, clean_text, to_json_value
@@ -17,15 +16,16 @@ from .trace import Attributes, AttributeValue, SpanEvent
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
 
-VERSION: Final = 1
+# Members of `details.otel` of an event that was read back from a trace: that it was, and what its details were.
+IMPORTED: Final = "imported"
+TRUNCATED: Final = "truncated"
 _TRACEPARENT: Final = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
 _ZERO: Final = {"0" * 32, "0" * 16}
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """The span that was current when the run began: ids in hex, and whether it is in another process."""
 
     trace_id: str
@@ -35,8 +35,7 @@ class Caller:
     join: str
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What counts of `details.otel` for a whole run: the first one in journal order."""
 
     resource: Attributes
@@ -45,15 +44,18 @@ class Recorded:
     native: bool
 
 
-def read_recorded(prefix: Iterable[PatternEvent]) -> Recorded:
-    """Return what the first event that has `details.otel` recorded; a foreign run has an unknown service."""
+def read_recorded(prefix: Sequence[PatternEvent]) -> Recorded:
+    """Return what the first event that has `details.otel` recorded; a foreign run has an unknown service.
+
+    A run with an event that was imported from a trace counts as native: a backend has its spans, and they may differ.
+    """
     nothing: dict[str, Any] = {}
     recorded = next((event.otel for event in prefix if "v" in event.otel), nothing)
     return Recorded(
         resource=_resource(recorded.get("resource")),
         caller=_caller(recorded),
         sampled=recorded.get("sampled") is not False,
-        native=recorded.get("native") is True,
+        native=recorded.get("native") is True or any(event.otel.get(IMPORTED) is True for event in prefix),
     )
 
 
@@ -63,7 +65,9 @@ def _resource(value: object) -> Attributes:
 
 
 def _caller(recorded: Mapping[str, Any]) -> Caller | None:
-    match = _TRACEPARENT.fullmatch(str(recorded.get("traceparent")))
+    if "traceparent" not in recorded:
+        return None
+    match = _TRACEPARENT.fullmatch(str(recorded["traceparent"]))
     if match is None or match.group(1) in _ZERO or match.group(2) in _ZERO:
         return None
     state = recorded.get("tracestate")
@@ -78,8 +82,12 @@ def _caller(recorded: Mapping[str, Any]) -> Caller | None:
 
 def span_part(event: PatternEvent, target: str) -> tuple[Attributes, tuple[SpanEvent, ...]]:
     """Return what user code put on the current span before this event, for `target` `"run"` or `"stage"`."""
-    span = as_object(event.otel.get("span")) or {}
-    part = as_object(span.get(target)) or {}
+    if names.OTEL not in event.details:
+        return (), ()
+    span = as_object(event.otel.get("span"))
+    part = as_object(span.get(target)) if span else None
+    if not part:
+        return (), ()
     events: list[SpanEvent] = []
     for item in as_list(part.get("events")) or []:
         fields = as_object(item) or {}
@@ -92,8 +100,13 @@ def span_part(event: PatternEvent, target: str) -> tuple[Attributes, tuple[SpanE
 def attributes_of(value: object) -> Attributes:
     """Return those members of a JSON object that an attribute can hold."""
     members = as_object(value) or {}
-    pairs = [(clean_text(key), attribute_of(item)) for key, item in members.items() if key]
-    return tuple((key, attribute) for key, attribute in pairs if attribute is not None)
+    return tuple(
+        [
+            (clean_text(key), attribute)
+            for key, item in members.items()
+            if key and (attribute := attribute_of(item)) is not None
+        ]
+    )
 
 
 def attribute_of(value: object) -> AttributeValue | None:
@@ -109,11 +122,13 @@ def attribute_of(value: object) -> AttributeValue | None:
 
 def scalar_of(value: object) -> str | bool | int | float | None:
     """Return a JSON scalar as an attribute value (integers beyond 64 bits as text); None for null, array, object."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if _fits(value) else to_json_value(value)
     if isinstance(value, str):
         return clean_text(value)
-    return value if isinstance(value, (bool, float)) else None
+    if value is None or isinstance(value, (bool, float)):
+        return value
+    if isinstance(value, int):
+        return value if _fits(value) else to_json_value(value)
+    return None
 
 
 def _fits(value: int) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 AttributeValue = str | bool | int | float | tuple[str, ...] | tuple[bool, ...] | tuple[int, ...] | tuple[float, ...]
 Attributes = tuple[tuple[str, AttributeValue], ...]
@@ -18,17 +18,21 @@ class SpanKind(IntEnum):
     CLIENT = 3
 
 
-@dataclass(frozen=True)
-class SpanEvent:
-    """A span event: the copy of a pattern event on a span, or an exception."""
+class SpanEvent(NamedTuple):
+    """A span event: the copy of a pattern event on a span, or an exception.
+
+    Attributes:
+        name: The event type, `exception`, or what user code called it.
+        time_unix_nano: When it happened, in nanoseconds since 1970.
+        attributes: Pairs of key and value.
+    """
 
     name: str
     time_unix_nano: int
     attributes: Attributes
 
 
-@dataclass(frozen=True)
-class SpanLink:
+class SpanLink(NamedTuple):
     """A link to the caller's span; ids in hex."""
 
     trace_id: str
@@ -37,11 +41,26 @@ class SpanLink:
     attributes: Attributes = ()
 
 
-@dataclass(frozen=True)
-class Span:
-    """A finished span. Ids are lower-case hex, times nanoseconds since 1970, `parent_span_id` is empty for a root.
+# A tuple: a frozen dataclass of so many fields takes three times as long to make, and a run has five and more.
+class Span(NamedTuple):
+    """A finished span. Ids are lower-case hex, times nanoseconds since 1970.
 
-    `closing_event_id` is the event that made the span final; `status_description` is set only when `failed`.
+    Attributes:
+        name: `<operation_kind> <pattern_id>` of a run, `<stage> <pattern_id>` of a stage.
+        trace_id: 32 digits.
+        span_id: 16 digits.
+        parent_span_id: 16 digits; empty for a root.
+        parent_is_remote: Whether the parent is in another process.
+        trace_state: As in the header `tracestate`.
+        kind: `INTERNAL`, `SERVER` or `CLIENT`, with the numbers of OTLP.
+        start_unix_nano: When it began.
+        end_unix_nano: When it ended, never before it began.
+        attributes: Pairs of key and value.
+        events: Its span events, in order.
+        links: Links to the caller's span.
+        failed: Whether its status is ERROR; else it is UNSET.
+        status_description: Why it failed; empty unless it did.
+        closing_event_id: The event that made the span final.
     """
 
     name: str
@@ -61,8 +80,7 @@ class Span:
     closing_event_id: str
 
 
-@dataclass(frozen=True)
-class RunTrace:
+class RunTrace(NamedTuple):
     """What a run's prefix projects to.
 
     Attributes:
@@ -71,7 +89,8 @@ class RunTrace:
         trace_id: 32 hex digits.
         resource: Attributes of the resource that wrote the run's first event.
         sampled: What the sampler decided when the run began.
-        native: The run's spans were exported by the program itself; it is never sent.
+        native: A backend has the run's spans by another way: its program exported them, or an event was imported
+            from a trace. It is never sent.
         root: The run's span; None until the run has ended.
         stages: Spans of the stages that have ended, in the order of their ends.
         marker: The `run started` span of a run that has not ended; None afterwards.

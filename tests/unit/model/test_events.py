@@ -14,8 +14,8 @@ from otel_patterns.errors import InvalidEventError
 from otel_patterns.model import names
 from otel_patterns.model.encoding import encode_json
 from otel_patterns.model.events import PatternEvent, check_strict
+from otel_patterns.testing import START_UNIX_NANO, FakeClock
 from tests.documents import DETAILS, JOB_ID, PATTERN_ID, RUN_ID, STEP_ID, event_document, make_event
-from tests.fakes import START_UNIX_NANO, FakeClock
 
 
 class Status(Enum):

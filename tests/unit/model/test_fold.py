@@ -11,8 +11,8 @@ from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import ABANDONED, fold, fold_run, in_order, order_key
 from otel_patterns.model.times import format_timestamp
+from otel_patterns.testing import START_UNIX_NANO
 from tests.documents import DETAILS, JOB_ID, PATTERN_ID, RUN_ID, STEP_ID, event_document, make_event, make_events
-from tests.fakes import START_UNIX_NANO
 
 S, R, SF, T, V, VC, VF, X, XC, XF = names.EVENT_TYPES
 NO_TEXTS: list[str] = []

@@ -1,12 +1,10 @@
 """Identity: trace and span ids that anyone can compute from a run id."""
 
 import hashlib
-from types import SimpleNamespace
 
 import pytest
 
 from otel_patterns.clock import encode_ulid
-from otel_patterns.model import ids
 from otel_patterns.model.ids import span_id, trace_id, ulid_number, ulid_unix_nano
 
 ZERO = "0" * 26
@@ -123,7 +121,7 @@ def test_hash_that_is_zero_is_hashed_again(monkeypatch: pytest.MonkeyPatch) -> N
             # The second is zero in the bytes that count only.
             return [b"\x00" * 32, b"\x00" * 16 + b"\x01" * 16, b"\x02" * 32][len(hashed) - 1]
 
-    monkeypatch.setattr(ids, "hashlib", SimpleNamespace(sha256=FirstTwoZero))
+    monkeypatch.setattr(hashlib, "sha256", FirstTwoZero)
     assert trace_id("JOB-1", "PRUN-1") == "02" * 16
     assert hashed[1:] == [b"\x00" * 32, b"\x00" * 16 + b"\x01" * 16]
 

@@ -8,8 +8,8 @@ import pytest
 
 from otel_patterns.errors import MISSING, InvalidRunError
 from otel_patterns.model.runs import PatternRun, check_run
+from otel_patterns.testing import FakeClock
 from tests.documents import JOB_ID, PATTERN_ID, run_document
-from tests.fakes import FakeClock
 
 
 def created(clock: FakeClock, **changes: Any) -> PatternRun:

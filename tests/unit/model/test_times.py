@@ -5,7 +5,7 @@ import calendar
 import pytest
 
 from otel_patterns.model.times import format_timestamp, is_timestamp, parse_timestamp
-from tests.fakes import START_UNIX_NANO
+from otel_patterns.testing import START_UNIX_NANO
 from tests.traps import TIMESTAMPS
 
 SECOND = 10**9

@@ -371,6 +371,30 @@ def test_values_that_protobuf_cannot_hold_still_encode() -> None:
     assert encode(trace.resource, trace.spans)
 
 
+@pytest.mark.parametrize("executor", [["subprocess"], {"subprocess": 1}, None, 7])
+def test_stage_with_an_executor_that_is_no_text_is_internal(executor: object) -> None:
+    """A list or an object where a foreign log should have a text does not cost the run its trace."""
+    stream = Stream()
+    events = [stream.event(names.EXECUTION_STARTED, {"executor": executor}), stream.event(names.EXECUTION_COMPLETED)]
+    assert projected(events).stages[0].kind is SpanKind.INTERNAL
+
+
+def test_user_attributes_never_replace_identity() -> None:
+    """Events are rebuilt from a trace by the root's ids, so what user code puts on the span leaves them alone."""
+    attributes_of_user = {"pattern.job.id": "JOB-X", "pattern.events.emitted": 1, "pattern.step.id": "S", "mine": 1}
+    events = semgrep_run(span={"run": {"attributes": attributes_of_user}})
+    shown = attributes(root_of(events))
+    assert (shown["pattern.job.id"], shown["pattern.events.emitted"], shown["mine"]) == (JOB_ID, 7, 1)
+    assert "pattern.step.id" not in shown
+
+
+def test_run_with_an_imported_event_is_native() -> None:
+    """A backend has the spans of a run of which an event was imported, so it is never sent."""
+    events = semgrep_run()
+    events[4].details["otel"] = {"imported": True}
+    assert (projected(semgrep_run()).native, projected(events).native) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [
