@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..clock import Clock
-from ..journal.follow import follow_lines
-from ..journal.read import BadLine, Filter, Line, ReadReport, parse_document, read_documents, read_last
+from ..journal.lines import BadLine, Line, ReadReport
+from ..journal.read import Filter, line_parser, read_documents, read_last, read_raw
 from ..model.times import parse_timestamp
 from .journals import journal_of, tell_skipped
 from .moments import show_moment
@@ -42,11 +42,14 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         _follow(path, wanted, arguments.limit, printer, output)
         return 0
     report = ReadReport()
-    if arguments.limit is None:
-        for line, document in read_documents(path, wanted, report=report):
-            printer.show(line, document)
-    else:
+    if arguments.limit is not None:
         for line, document in read_last(path, wanted, arguments.limit, report=report):
+            printer.show(line, document)
+    elif arguments.json:
+        for lines in read_raw(path, wanted, report=report):
+            output.lines(lines)
+    else:
+        for line, document in read_documents(path, wanted, report=report):
             printer.show(line, document)
     tell_skipped(report, output)
     if not report.events and os.path.exists(path):
@@ -57,7 +60,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
 def _filter_of(arguments: argparse.Namespace, path: str) -> Filter:
     run_id: str | None = arguments.run
     if run_id is not None and not run_id.startswith("PRUN-"):
-        from .lookup import find_run_id  # noqa: PLC0415  # loads pydantic, which reading events does without
+        from .lookup import find_run_id  # noqa: PLC0415  # a whole id needs no search
 
         run_id = find_run_id(path, run_id)
     return Filter(
@@ -86,6 +89,8 @@ def _follow(path: str, wanted: Filter, limit: int | None, printer: _Printer, out
         # What follows the last event printed did not pass the filter, or is new.
         start = last[-1][0].end if last else (0 if limit else None)
 
+    from ..journal.follow import follow_lines  # noqa: PLC0415  # who does not follow starts without it
+
     def restart(reason: str) -> None:
         seen.drop_copies = True
         output.say(f"the journal was {reason}: reading it from its beginning")
@@ -101,11 +106,11 @@ def _follow(path: str, wanted: Filter, limit: int | None, printer: _Printer, out
 
 
 def _parse(lines: Iterator[Line], report: ReadReport, output: Output) -> Iterator[tuple[Line, dict[str, Any]]]:
-    for line in lines:
+    for number, line in enumerate(lines):
         if line.data.isspace():
             continue
         try:
-            yield line, parse_document(line)
+            yield line, line_parser(number)(line)
         except ValueError as error:
             report.skip(BadLine(line.offset, len(line.data), str(error)))
             if report.skipped == 1:
@@ -139,8 +144,7 @@ class _Printer:
 
     def show(self, line: Line, document: dict[str, Any]) -> None:
         if self._as_json:
-            # A byte order mark belongs to the file, not to its first event.
-            self._output.data(line.data.removeprefix(b"\xef\xbb\xbf") if line.offset == 0 else line.data)
+            self._output.data(line.json)
             return
         output = self._output
         symbols = output.symbols

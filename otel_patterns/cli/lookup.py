@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import OtelPatternsError
-from ..journal.read import open_to_read, parse_document, read_documents, read_lines
-from ..model.events import PatternEvent
+from ..journal.lines import open_to_read
+from ..journal.read import Filter, read_events, read_heads
+
+if TYPE_CHECKING:
+    from ..model.events import PatternEvent
 
 _SHOWN_MATCHES = 5
 # Comparing is slow: only the latest runs are offered as what may have been meant.
@@ -54,7 +58,7 @@ def find_run_id(path: str, text: str) -> str:
         UnknownRunError: There is no such run, or there are several.
         JournalError: The journal cannot be read.
     """
-    run_ids = dict.fromkeys(document["pattern_run_id"] for _, document in read_documents(path))
+    run_ids = _run_ids(path)
     if text in run_ids:
         return text
     latest = list(run_ids)[::-1]
@@ -68,25 +72,18 @@ def find_run_id(path: str, text: str) -> str:
     raise UnknownRunError(path, text, close, is_ambiguous=is_ambiguous)
 
 
+def _run_ids(path: str) -> dict[str, None]:
+    """Return all run ids in journal order."""
+    file = open_to_read(path)
+    if file is None:
+        return {}
+    with file:
+        return dict.fromkeys(head.pattern_run_id for block in read_heads(file) for head in block.heads)
+
+
 def _goes_by(run_id: str, wanted: str) -> bool:
     return run_id.startswith((wanted, f"prun-{wanted}")) or run_id.endswith(wanted)
 
 
 def _events_of(path: str, run_id: str) -> list[PatternEvent]:
-    events: list[PatternEvent] = []
-    file = open_to_read(path)
-    if file is None:
-        return events
-    needle = run_id.encode("utf-8", "replace")
-    with file:
-        for line in read_lines(file):
-            # Parsing costs twenty times as much as looking, and few lines are of this run.
-            if needle not in line.data:
-                continue
-            try:
-                document = parse_document(line)
-            except ValueError:
-                continue
-            if document["pattern_run_id"] == run_id:
-                events.append(PatternEvent.from_document(document))
-    return events
+    return list(read_events(path, Filter(pattern_run_id=run_id)))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from calendar import timegm
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from ..model.times import format_timestamp
 
 _NANO: Final = 1_000_000_000
+_SECOND: Final = timedelta(seconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_AGE: Final = re.compile("([0-9]{1,9})([smhdw])")
-_MOMENT: Final = re.compile(
+# Compiled by whom it is asked for: most commands are given no time.
+_AGE: Final = "([0-9]{1,9})([smhdw])"
+_MOMENT: Final = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ]([0-9]{2}:[0-9]{2})(?:(:[0-9]{2})(?:\.([0-9]{1,9}))?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?"
 )
+_DURATION: Final = "([0-9]{1,9}(?:\\.[0-9]{1,9})?)([smhdw]?)"
 _MILLISECONDS: Final = 1000
 _DIGITS: Final = 10
 _MINUTE: Final = 60
@@ -31,9 +34,9 @@ def parse_moment(text: str, now_unix_nano: int) -> int:
     Raises:
         ValueError: It is neither; the message says what would be.
     """
-    if (age := _AGE.fullmatch(text)) is not None:
+    if (age := re.fullmatch(_AGE, text)) is not None:
         return now_unix_nano - int(age[1]) * _UNITS[age[2]] * _NANO
-    moment = _MOMENT.fullmatch(text)
+    moment = re.fullmatch(_MOMENT, text)
     if moment is None:
         raise ValueError(f"{text!r} is no time: write it like 2026-11-22T09:30:00Z, or as an age like 45s, 10m, 2h, 3d")
     date, minutes, seconds, fraction, zone = moment.groups()
@@ -43,7 +46,20 @@ def parse_moment(text: str, now_unix_nano: int) -> int:
         whole = datetime.fromisoformat(f"{date}T{minutes or '00:00'}{seconds or ':00'}{offset}")
     except ValueError as error:
         raise ValueError(f"{text!r} is no time: {error}") from None
-    return timegm(whole.utctimetuple()) * _NANO + int((fraction or "").ljust(9, "0"))
+    return (whole - _EPOCH) // _SECOND * _NANO + int((fraction or "").ljust(9, "0"))
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds of a duration like `90`, `1.5s`, `10m`, `2h`; never zero.
+
+    Raises:
+        ValueError: It is none; the message says what would be.
+    """
+    duration = re.fullmatch(_DURATION, text)
+    seconds = float(duration[1]) * _UNITS[duration[2] or "s"] if duration is not None else 0
+    if not seconds:
+        raise ValueError(f"{text!r} is no duration over zero: write it in seconds, or like 90s, 10m, 2h")
+    return seconds
 
 
 def show_moment(unix_nano: int) -> str:

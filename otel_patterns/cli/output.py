@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TextIO
 
 from ..model import names
@@ -46,8 +44,7 @@ class Styled(NamedTuple):
 Part = str | Styled
 
 
-@dataclass(frozen=True)
-class Symbols:
+class Symbols(NamedTuple):
     """The signs that an encoding can print. `eighths` are blocks that fill one to eight eighths of a cell."""
 
     signs: Mapping[str, str]
@@ -118,7 +115,7 @@ class Output:
         self._stdout = stdout
         self._stderr = stderr
         self.is_terminal = stdout.isatty()
-        columns = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns if self.is_terminal else PIPED_WIDTH
+        columns = _terminal_width() if self.is_terminal else PIPED_WIDTH
         self.width = columns if width is None else width
         self.symbols = UNICODE if _can_print(UNICODE, stdout.encoding) else ASCII
         wanted = self.is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -127,6 +124,9 @@ class Output:
     @classmethod
     def of_process(cls, color: ColorMode) -> Output:
         """Return the output of this process; what the encoding of a stream cannot print is shown escaped."""
+        # None where the caller has closed them; what is opened next must not take their place.
+        sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for good
+        sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for good
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -146,7 +146,11 @@ class Output:
 
     def data(self, line: bytes) -> None:
         """Write one line of JSON as it is. A command writes either lines or data: the two are buffered apart."""
-        self._stdout.buffer.write(line + b"\n")
+        self.lines(line + b"\n")
+
+    def lines(self, lines: bytes) -> None:
+        """Write whole lines of JSON as they are, with the newline behind each."""
+        self._stdout.buffer.write(lines)
 
     def say(self, message: str) -> None:
         """Tell the user something that is no data."""
@@ -187,3 +191,9 @@ def _can_print(symbols: Symbols, encoding: str | None) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def _terminal_width() -> int:
+    import shutil  # noqa: PLC0415  # a command whose output is piped starts without
+
+    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns

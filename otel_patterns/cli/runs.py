@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..clock import Clock
-from ..journal.read import ReadReport, read_events
+from ..journal.lines import ReadReport
+from ..journal.runs import JournalRun, read_runs
 from ..model.encoding import encode_json
-from ..model.fold import fold
 from ..model.runs import PatternRun
 from ..model.times import parse_timestamp
 from .journals import journal_of, tell_skipped
@@ -31,13 +31,13 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     """List the runs that pass the filters, the latest first."""
     path, _ = journal_of(arguments, output)
     report = ReadReport()
-    runs = [run for run in fold(read_events(path, report=report)).values() if _passes(run, arguments)]
+    runs = [run for run in read_runs(path, report=report).values() if _passes(run, arguments)]
     runs.sort(key=lambda run: (parse_timestamp(run.started_at), run.pattern_run_id), reverse=True)
     if arguments.limit is not None:
         del runs[arguments.limit :]
     if arguments.json:
         for run in runs:
-            output.data(run_json(run.to_dict()))
+            output.data(run_json(run.run.to_dict()))
     elif runs:
         _show_table(runs, output, clock.now_unix_nano())
     tell_skipped(report, output)
@@ -51,21 +51,21 @@ def run_json(document: dict[str, object]) -> bytes:
     return safe_json(encode_json(document).decode("utf-8")).encode("utf-8")
 
 
-def duration_of(run: PatternRun, now_unix_nano: int) -> str:
+def duration_of(run: PatternRun | JournalRun, now_unix_nano: int) -> str:
     """Return how long a run took; with a `+` for one that is still going on."""
     if run.duration_seconds is not None:
         return show_seconds(run.duration_seconds)
     return f"{show_seconds(max(0, now_unix_nano - parse_timestamp(run.started_at)) / 1e9)}+"
 
 
-def _passes(run: PatternRun, arguments: argparse.Namespace) -> bool:
-    for value, wanted in (
-        (run.job_id, arguments.job),
-        (run.pattern_id, arguments.pattern),
-        (run.status, arguments.status),
-        (run.operation_kind, arguments.operation_kind),
+def _passes(run: JournalRun, arguments: argparse.Namespace) -> bool:
+    for name, wanted in (
+        ("job_id", arguments.job),
+        ("pattern_id", arguments.pattern),
+        ("status", arguments.status),
+        ("operation_kind", arguments.operation_kind),
     ):
-        if wanted is not None and value != wanted:
+        if wanted is not None and getattr(run, name) != wanted:
             return False
     started = parse_timestamp(run.started_at)
     since: int | None = arguments.since
@@ -95,7 +95,7 @@ def _short_id(cell: str, output: Output, longest: int) -> str:
     return cell if len(cell) <= longest else output.symbols.ellipsis + cell[-_SHORT_ID:]
 
 
-def _show_table(runs: list[PatternRun], output: Output, now_unix_nano: int) -> None:
+def _show_table(runs: list[JournalRun], output: Output, now_unix_nano: int) -> None:
     sign = output.symbols.sign
     columns = [
         _Column("STARTED (UTC)", [f"{show_moment(parse_timestamp(run.started_at))[:_SECOND_LENGTH]}Z" for run in runs]),

@@ -17,9 +17,11 @@ import threading
 import time
 import weakref
 from collections import deque
+from math import inf
 from typing import Final, Literal, NamedTuple
 
 from ..errors import Guard
+from .appended import AppendedIds
 from .cursor import Cursor
 from .descriptor import Descriptor
 from .lock import FileLock
@@ -36,13 +38,13 @@ State = Literal["journaled", "spooled", "lost"]
 
 
 class Receipt(NamedTuple):
-    """Where an appended line is.
+    """Where an appended line is; what `emit` returns.
 
     Attributes:
         state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
             until writing works again. `lost`: the spool was full.
         segment: The file that the line stands in, as cursors name it; empty unless journaled.
-        offset: Of the line's first byte in it.
+        offset: Byte in it at which the line begins.
         size: How many bytes the line has, with its newline.
     """
 
@@ -86,6 +88,7 @@ class Journal:
     ) -> None:
         self.path = os.path.abspath(path)
         self.guard = guard or Guard()
+        self.appended = AppendedIds()
         self._lock_path = lock_path or f"{self.path}.lock"
         self._spool_lines = spool_lines
         self._reset()
@@ -107,7 +110,7 @@ class Journal:
     def append(self, line: bytes) -> Receipt:
         """Write one line, which ends with its only newline, and return where it is."""
         if self._retry_at and time.monotonic() < self._retry_at:
-            return self._keep(line, "writing failed a moment ago")
+            return self._keep(line, "the journal has ended" if self._retry_at == inf else "writing failed a moment ago")
         # A stopped thread must not block the engine for longer than a stopped process may.
         if not (self._lock.acquire(blocking=False) or self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)):
             self._retry_at = time.monotonic() + _RETRY_SECONDS
@@ -148,6 +151,15 @@ class Journal:
         with self._lock:
             self._file_lock.close()
             self._file.close()
+
+    def end(self) -> None:
+        """Close it for good: what is appended or still spooled from now on is lost, and counted so."""
+        with self._lock:
+            self.close()
+            self._spool_lines, self._retry_at = 0, inf
+            if self._spool:
+                self.guard.count("lost", len(self._spool))
+                self._spool.clear()
 
     def adopt_after_fork(self) -> None:
         """Let go of what is the parent's: its descriptors share its flock, its spooled lines are its own to write."""
@@ -228,6 +240,13 @@ def open_journal(path: str | os.PathLike[str], guard: Guard | None = None) -> Jo
     absolute = os.path.abspath(path)
     # Without a lock: setdefault is one step, and a journal that loses the race has opened nothing yet.
     return _journals.get(absolute) or _journals.setdefault(absolute, Journal(absolute, guard=guard))
+
+
+def end_journal(path: str | os.PathLike[str]) -> None:
+    """End this process's journal for a path and forget it. Whoever opens it again gets a new one."""
+    journal = _journals.pop(os.path.abspath(path), None)
+    if journal is not None:
+        journal.end()
 
 
 def append_once(path: str, line: bytes, *, lock_path: str, guard: Guard) -> Receipt:

@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 
 class Cursor(NamedTuple):
-    """A position: the segment (device and inode of the file, in hex) and a byte in it."""
+    """A position in the journal, between two lines.
+
+    Attributes:
+        segment: The file: its device and inode, in hex.
+        offset: The byte in it.
+    """
 
     segment: str
     offset: int

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, Final
 
-from .read import Line, ReadReport, ends_line, open_to_read, read_lines
+from .lines import Line, ReadReport, ends_line, open_to_read, read_lines
 from .watch import DirectoryWatch
 
 POLL_SECONDS: Final = 0.2

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from ..clock import Clock
-from ..errors import InvalidEventError
-from ..model.events import PatternEvent
+from ..model.events import PatternEvent, checked_event
 from ..model.ids import ulid_unix_nano
 from ..model.times import is_timestamp, parse_timestamp
 from .cursor import Cursor, segment_of
-from .read import Line, ReadReport, ends_line, open_to_read, parse_document, read_lines, read_lines_backward
+from .heads import parse_document
+from .lines import Line, ReadReport, ends_line, open_to_read, read_lines, read_lines_backward
 
 # How far the clocks of two hosts that write one run may be apart.
 CLOCK_SKEW_NANO: Final = 60_000_000_000
@@ -41,8 +41,8 @@ class _Run:
     def add(self, line: Line) -> None:
         self.lines[line.offset] = line.end
         try:
-            event = PatternEvent.from_document(parse_document(line))
-        except (ValueError, InvalidEventError):
+            event = checked_event(parse_document(line))
+        except ValueError:
             return
         # Distinct events in journal order: a copy written later is none.
         if event.event_id not in self.ids:
@@ -221,8 +221,10 @@ def _is_older(line: Line, limit: int) -> bool:
 
 
 def _run_id_of(line: Line) -> str:
-    found = _RUN_ID.findall(line.data)
-    if len(found) == 1 and _ESCAPE not in line.data:
+    data = line.data
+    found = _RUN_ID.findall(data)
+    # One byte is found in a tenth of the time of two.
+    if len(found) == 1 and (b"\\" not in data or _ESCAPE not in data):
         return found[0].decode()
     try:
         # None or an escape: key or id may be written with escapes. Several: details hold such a key too.

@@ -15,7 +15,9 @@ import pytest
 
 from otel_patterns.journal import append as append_module
 from otel_patterns.journal.append import Journal
-from otel_patterns.journal.read import MAX_LINE_BYTES, ReadReport, read_documents
+from otel_patterns.journal.lines import ReadReport
+from otel_patterns.journal.read import read_documents
+from otel_patterns.model.names import MAX_LINE_BYTES
 from tests.faults.programs import ROOT, command, run, started
 from tests.faults.writers import Found, line_of
 

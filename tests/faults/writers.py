@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from otel_patterns.journal.read import read_lines
+from otel_patterns.journal.lines import read_lines
 from tests.documents import event_document
 
 

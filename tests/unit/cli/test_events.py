@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from otel_patterns.cli import events as events_command
-from otel_patterns.journal.read import Line
+from otel_patterns.journal import follow as follow_module
+from otel_patterns.journal import read as read_module
+from otel_patterns.journal.lines import Line
 from tests.unit.cli.support import JOB_ID, RUN_ID, call, event, whole_run, write_journal
 
 OTHER_RUN = "PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7W"
@@ -133,6 +134,37 @@ def test_events_bad_lines_are_told_once(tmp_path: Path) -> None:
     assert f"skipped 2 lines that are no events, the first at byte {offset}: not JSON" in result.err
 
 
+def test_events_filter_by_id_tells_torn_lines_and_looks_no_closer(tmp_path: Path) -> None:
+    """Of lines that do not name the id only those are told that begin or end in another way than events."""
+    good = json.dumps(event("execution.started"))
+    bad = [
+        good[: len(good) // 2],
+        "\0\0",
+        json.dumps({"event_id": "EVT-1"}),
+        json.dumps({"event_id": "EVT-1", "j": JOB_ID}),
+    ]
+    path = write_journal(tmp_path / "j", [good.encode(), *(line.encode() for line in bad)])
+    assert "skipped 4 lines" in call("events", "--journal", path).err
+    result = call("events", "--json", "--journal", path, "--job", JOB_ID)
+    assert (len(result.lines), result.err.partition(" at ")[0]) == (
+        1,
+        "otel-patterns: skipped 3 lines that are no events, the first",
+    )
+
+
+@pytest.mark.parametrize("filters", [(), ("--job", JOB_ID), ("--type", "execution")])
+def test_events_json_of_a_large_journal_is_that_of_a_small_one(
+    journal: str, monkeypatch: pytest.MonkeyPatch, filters: tuple[str, ...]
+) -> None:
+    """How much there is decides how it is read, not what is printed and told."""
+    with Path(journal).open("ab") as file:
+        file.write(b"{}\n\n" + json.dumps(event("execution.started")).encode() + b"\r\n")
+    small = call("events", "--json", "--journal", journal, *filters)
+    monkeypatch.setattr(read_module, "_MANY_BYTES", 0)
+    assert call("events", "--json", "--journal", journal, *filters) == small
+    assert "skipped" in small.err
+
+
 def test_events_nothing_matches_is_told(journal: str) -> None:
     """Somebody who sees nothing learns that there was something to choose from."""
     result = call("events", "--journal", journal, "--status", "skipped")
@@ -169,7 +201,7 @@ class FakeFollowing:
 
 def follow(monkeypatch: pytest.MonkeyPatch, following: FakeFollowing) -> None:
     """Let `events --follow` follow something else than a file."""
-    monkeypatch.setattr(events_command, "follow_lines", following)
+    monkeypatch.setattr(follow_module, "follow_lines", following)
 
 
 def test_follow_interrupted_ends_with_130(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:

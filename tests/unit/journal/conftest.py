@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pytest
 
 from otel_patterns.journal import follow, tail
-from otel_patterns.journal.read import open_to_read
+from otel_patterns.journal.lines import open_to_read
 from tests.unit.journal.lines import CountingFile
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from otel_patterns.clock import encode_ulid
-from otel_patterns.journal.read import Line, ReadReport, read_documents, read_lines
+from otel_patterns.journal.lines import Line, ReadReport, read_lines
+from otel_patterns.journal.read import read_documents
 from tests.documents import RUN_ID, event_document
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from otel_patterns.errors import Guard
 from otel_patterns.journal import append as append_module
-from otel_patterns.journal.append import Journal, Receipt, append_once, open_journal
-from otel_patterns.journal.read import ReadReport, read_documents
+from otel_patterns.journal.append import Journal, Receipt, append_once, end_journal, open_journal
+from otel_patterns.journal.lines import ReadReport
+from otel_patterns.journal.read import read_documents
 from tests.unit.journal.lines import add, all_lines, event_ids, event_line
 
 Shim = Callable[..., Any]
@@ -615,3 +616,27 @@ def test_append_to_foreign_bytes_heals_them_once(path: Path, journal: Journal) -
         expected += b'{"half\n' + event_line(number)
     assert path.read_bytes() == expected
     assert len(all_lines(path)) == 10
+
+
+def test_append_to_an_ended_journal_is_lost(path: Path, time: FakeTime) -> None:
+    """A journal that was ended writes nothing more, however long one waits; who opens its path again gets another."""
+    ended = open_journal(path)
+    assert ended.append(event_line(1)).state == "journaled"
+    end_journal(path)
+    time.seconds += 1000
+    assert ended.append(event_line(2)).state == "lost"
+    assert (ended.guard.counts["lost"], ended.flush()) == (1, 0)
+    again = open_journal(path)
+    assert again is not ended
+    assert again.append(event_line(3)).state == "journaled"
+    end_journal(path)
+    assert path.read_bytes() == event_line(1) + event_line(3)
+
+
+def test_end_of_a_journal_counts_what_was_spooled(path: Path, time: FakeTime) -> None:
+    """Lines that wait in memory when their journal ends are lost, and counted so."""
+    path.mkdir()
+    journal = Journal(path)
+    assert journal.append(event_line(1)).state == "spooled"
+    journal.end()
+    assert (journal.guard.counts["lost"], journal.spooled) == (1, 0)

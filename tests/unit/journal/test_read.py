@@ -7,28 +7,18 @@ import json
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otel_patterns.errors import JournalError
-from otel_patterns.journal import read as read_module
-from otel_patterns.journal.read import (
-    MAX_LINE_BYTES,
-    Filter,
-    Line,
-    ReadReport,
-    open_to_read,
-    parse_document,
-    read_documents,
-    read_events,
-    read_last,
-    read_lines,
-    read_lines_backward,
-)
+from otel_patterns.journal import lines as lines_module
+from otel_patterns.journal.heads import parse_document
+from otel_patterns.journal.lines import Line, ReadReport, open_to_read, read_lines, read_lines_backward
+from otel_patterns.journal.read import Filter, read_documents, read_events, read_last
 from otel_patterns.model import names
+from otel_patterns.model.names import MAX_LINE_BYTES
 from otel_patterns.model.times import parse_timestamp
 from tests.documents import event_document
 from tests.unit.journal.lines import event_ids, event_line
@@ -250,7 +240,7 @@ def test_read_report_lists_a_hundred_and_counts_all(path: Path) -> None:
 
 def test_read_backward_of_file_cut_meanwhile_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the file is cut while it is read backwards, two halves of different lines are not put together."""
-    monkeypatch.setattr(read_module, "_CHUNK_BYTES", 8)
+    monkeypatch.setattr(lines_module, "_CHUNK_BYTES", 8)
     file = io.BytesIO(b"aaaaaaaaaaaa\nbbbb\nccc\n")
     lines = read_lines_backward(file, 22)
     assert next(lines).data == b"ccc"
@@ -287,7 +277,7 @@ def test_filter_by_key_wants_the_whole_value(key: str) -> None:
     """Ids and status are compared as a whole, never as a part."""
     document = document_of(step_id="STEP-7")
     whole = document[key]
-    results = [replace(Filter(), **{key: value}).matches(document) for value in (whole, whole[:-1], f"{whole}1")]
+    results = [Filter()._replace(**{key: value}).matches(document) for value in (whole, whole[:-1], f"{whole}1")]
     assert results == [True, False, False]
 
 

@@ -11,17 +11,10 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_patterns.journal import read as read_module
-from otel_patterns.journal.read import (
-    Filter,
-    Line,
-    ReadReport,
-    parse_document,
-    read_documents,
-    read_last,
-    read_lines,
-    read_lines_backward,
-)
+from otel_patterns.journal import lines as lines_module
+from otel_patterns.journal.heads import parse_document
+from otel_patterns.journal.lines import Line, ReadReport, read_lines, read_lines_backward
+from otel_patterns.journal.read import Filter, read_documents, read_last
 from tests.unit.journal.lines import event_line
 
 # Many newlines, so that there are lines; NUL, BOM bytes and halves of UTF-8 among the rest.
@@ -34,7 +27,7 @@ ANY_BYTES = st.lists(
 @settings(max_examples=400, deadline=None)
 def test_read_lines_backward_any_bytes_is_reverse_of_forward(data: bytes, chunk: int, limit: int) -> None:
     """Backwards come exactly the lines that come forwards, for any bytes, chunk size and line limit."""
-    with patch.object(read_module, "_CHUNK_BYTES", chunk), patch.object(read_module, "MAX_LINE_BYTES", limit):
+    with patch.object(lines_module, "_CHUNK_BYTES", chunk), patch.object(lines_module, "MAX_LINE_BYTES", limit):
         forward = list(read_lines(io.BytesIO(data)))
         backward = list(read_lines_backward(io.BytesIO(data), len(data)))
     assert backward == forward[::-1]
@@ -46,7 +39,7 @@ def test_read_lines_any_bytes_accounts_for_every_byte(data: bytes, chunk: int, l
     """Lines, skipped lines and the unfinished tail are the file, each byte once, also when reading ends early."""
     end = min(cut, len(data))
     report = ReadReport()
-    with patch.object(read_module, "_CHUNK_BYTES", chunk), patch.object(read_module, "MAX_LINE_BYTES", limit):
+    with patch.object(lines_module, "_CHUNK_BYTES", chunk), patch.object(lines_module, "MAX_LINE_BYTES", limit):
         lines = list(read_lines(io.BytesIO(data), 0, end, report=report))
     complete = data[: data.rfind(b"\n", 0, end) + 1]
     expected = [piece for piece in complete.split(b"\n") if piece]
@@ -94,7 +87,7 @@ def test_read_damaged_journal_loses_touched_lines_alone(
     for offset, deleted, inserted in edits:
         data = data[:offset] + inserted + data[offset + deleted :]
         origins[offset : offset + deleted] = [-1] * len(inserted)
-    with tempfile.TemporaryDirectory() as directory, patch.object(read_module, "_CHUNK_BYTES", chunk):
+    with tempfile.TemporaryDirectory() as directory, patch.object(lines_module, "_CHUNK_BYTES", chunk):
         path = Path(directory, "journal")
         path.write_bytes(data)
         report = ReadReport()

@@ -16,7 +16,7 @@ from otel_patterns.journal import tail as tail_module
 from otel_patterns.journal.cursor import Cursor, segment_of
 from otel_patterns.journal.tail import RunTail
 from otel_patterns.model.times import format_timestamp
-from tests.fakes import START_UNIX_NANO, FakeClock
+from otel_patterns.testing import START_UNIX_NANO, FakeClock
 from tests.unit.journal.lines import CountingFile, add, event_ids, event_line, run_id_at
 
 SECOND = 1_000_000_000

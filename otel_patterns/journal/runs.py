@@ -1,0 +1,263 @@
+"""The runs of a whole journal in one pass: folded from lines as they come, without an object for every event."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from operator import lt
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import JournalError
+from ..model import names
+from ..model.columns import are_in_our_form
+from ..model.events import PatternEvent, checked_event
+from ..model.fold import ABANDONED, ended_status, fold_run, outputs_of
+from ..model.runs import PatternRun
+from ..model.times import parse_timestamp
+from .heads import Block, Details, Head, parse_document
+from .lines import ReadReport, lines_of, open_to_read
+from .read import Filter, read_heads
+
+_KEPT_BLOCKS: Final = 8
+
+
+def read_runs(
+    path: str | os.PathLike[str], wanted: Filter | None = None, *, report: ReadReport | None = None
+) -> dict[str, JournalRun]:
+    """Return the runs of the journal's events that pass the filter, by run id: what `fold` returns of these events.
+
+    The file stays open as long as one of its runs is kept.
+
+    Raises:
+        JournalError: The file cannot be opened, or was cut while it was read; a missing one is an empty journal.
+    """
+    runs: dict[str, JournalRun] = {}
+    file = open_to_read(path)
+    if file is None:
+        return runs
+    # Runs that are to be looked at again, as few as possible: when all is read, none is in the processor's cache.
+    unsettled: set[str] = set()
+    latest_at, is_sorted = "", True
+    with file:
+        source = _Source(os.fspath(path), file.fileno())
+        for block in read_heads(file, wanted, report=report):
+            number = source.add(block)
+            by_run: defaultdict[str, list[Head]] = defaultdict(list)
+            for head in block.heads:
+                by_run[head.pattern_run_id].append(head)
+            for run_id, heads in by_run.items():
+                if (run := runs.get(run_id)) is None:
+                    run = runs[run_id] = _begin(heads[0], source)
+                    is_sorted = is_sorted and latest_at < run.first_at
+                    latest_at = run.first_at
+                run.add(heads, number, in_our_form=block.in_our_form)
+                if run.is_settled:
+                    unsettled.discard(run_id)
+                else:
+                    unsettled.add(run_id)
+    # Blocks are read again one after the other.
+    for run in sorted(map(runs.__getitem__, unsettled), key=lambda run: run.blocks):
+        run.settle()
+    if all(runs[run_id].is_plain for run_id in unsettled):
+        return runs if is_sorted else dict(sorted(runs.items(), key=lambda item: (item[1].first_at, item[0])))
+    return dict(sorted(runs.items(), key=lambda item: (_first_unix_nano(item[1]), item[0])))
+
+
+class JournalRun(msgspec.Struct, eq=False, gc=False):
+    """A run of a journal, as far as it can be told while reading on. `run` is all of it.
+
+    In memory are the ids of its events, the numbers of the blocks in which they stand, and those details of its end
+    that are outputs. A plain run has its events in order, each once, with timestamps in our form. Any other one is
+    folded from its lines, which are read again.
+
+    Attributes:
+        first_at: When its first event in the journal happened.
+        first_unix_nano: When the first event of a run happened that is not plain.
+        latest_at: When its latest event in the journal happened.
+        blocks: Where its events stand in `source`.
+        outcome: Type and details of the event that ends it.
+        distinct: How many different events were counted when it ended.
+    """
+
+    pattern_run_id: str
+    job_id: str
+    pattern_id: str
+    operation: str | None
+    first_at: str
+    started_at: str
+    source: _Source
+    events: list[str]
+    blocks: tuple[int, ...] = ()
+    latest_at: str = ""
+    status: str = names.PENDING
+    finished_at: str | None = None
+    outcome: tuple[str, Details] | None = None
+    distinct: int = 0
+    is_plain: bool = True
+    is_resolved: bool = False
+    is_started: bool = False
+    is_own_end: bool = False
+    folded: PatternRun | None = None
+    first_unix_nano: int = 0
+
+    def add(self, heads: Sequence[Head], block: int, *, in_our_form: bool) -> None:
+        """Take the run's events of one more block."""
+        times = [head.timestamp for head in heads]
+        if times[0] <= self.latest_at or not (all(map(lt, times, times[1:])) or _are_in_order(heads)):
+            self.is_plain = False
+        if not in_our_form and not are_in_our_form(times):
+            self.is_plain = False
+        self.latest_at = times[-1]
+        self.events += [head.event_id for head in heads]
+        self.blocks += (block,)
+        for head in heads:
+            event_type = head.event_type
+            if event_type == names.SELECTION_RESOLVED:
+                if not self.is_resolved:
+                    self.is_resolved, self.pattern_id = True, head.pattern_id
+            elif event_type == names.EXECUTION_STARTED:
+                if not self.is_started:
+                    self.is_started, self.started_at = True, head.timestamp
+                    if self.outcome is None:
+                        self.status = names.IN_PROGRESS
+            elif event_type in names.TERMINAL_EVENT_TYPES:
+                self._end(head)
+
+    def _end(self, head: Head) -> None:
+        is_own_end = head.details.error_type != ABANDONED
+        # The last end counts, and a run's own before `abandoned`.
+        if is_own_end or not self.is_own_end:
+            self.is_own_end, self.outcome = is_own_end, (head.event_type, head.details)
+            self.status, self.finished_at = ended_status(head.event_type, head.status), head.timestamp
+        self.distinct = len(set(self.events))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether `settle` has nothing to do, unless more events come."""
+        return self.is_plain and self.distinct == len(self.events)
+
+    def settle(self) -> None:
+        """Notice copies of events; fold the run when it is not a plain one."""
+        self.distinct = len(set(self.events))
+        if self.is_settled:
+            return
+        self.is_plain = False
+        events = self.read_events()
+        self.first_unix_nano = min(event.time_unix_nano for event in events)
+        run = self.folded = fold_run(events)
+        self.job_id, self.pattern_id, self.operation = run.job_id, run.pattern_id, run.operation_kind
+        self.status, self.started_at, self.finished_at = run.status, run.started_at, run.finished_at
+        self.events = run.events
+
+    @property
+    def run(self) -> PatternRun:
+        """The whole run, folded when it is first asked for.
+
+        Raises:
+            JournalError: The file was cut or written over meanwhile.
+        """
+        if self.folded is None:
+            self.folded = fold_run(self.read_events())
+        return self.folded
+
+    @property
+    def operation_kind(self) -> str:
+        """As in `PatternRun`."""
+        return self.operation or self.run.operation_kind
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """As in `PatternRun`."""
+        if not self.is_plain:
+            return self.run.duration_seconds
+        if self.finished_at is None:
+            return None
+        return max(0, parse_timestamp(self.finished_at) - parse_timestamp(self.started_at)) / 1e9
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """As in `PatternRun`."""
+        if not self.is_plain:
+            return self.run.outputs
+        if self.outcome is None:
+            return {}
+        event_type, details = self.outcome
+        return outputs_of(event_type, details.known())
+
+    def read_events(self) -> list[PatternEvent]:
+        """Return the run's events as they stand in the journal, copies included.
+
+        Raises:
+            JournalError: The file was cut or written over meanwhile.
+        """
+        events = [event for block in self.blocks for event in self.source.events(block, self.pattern_run_id)]
+        if [event.event_id for event in events] != self.events:
+            raise JournalError(self.source.path, "was changed while it was read")
+        return events
+
+
+class _Source:
+    """The blocks of a journal, to be read once more."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = os.dup(descriptor)
+        self._blocks: list[tuple[int, int]] = []
+        self._read: dict[int, dict[str, list[PatternEvent]]] = {}
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def add(self, block: Block) -> int:
+        """Remember where a block stands, and return its number."""
+        self._blocks.append((block.start, block.end))
+        return len(self._blocks) - 1
+
+    def events(self, number: int, run_id: str) -> list[PatternEvent]:
+        """Return the events of a run that stand in a block."""
+        if number not in self._read:
+            # Runs of one time are mostly asked for one after the other.
+            if len(self._read) == _KEPT_BLOCKS:
+                del self._read[next(iter(self._read))]
+            self._read[number] = self._read_events(*self._blocks[number])
+        return self._read[number].get(run_id, [])
+
+    def _read_events(self, start: int, end: int) -> dict[str, list[PatternEvent]]:
+        data = os.pread(self._descriptor, end - start, start)
+        events: dict[str, list[PatternEvent]] = {}
+        for line in lines_of(start, data):
+            try:
+                event = checked_event(parse_document(line))
+            except ValueError:
+                # Counted when it was read for the first time.
+                continue
+            events.setdefault(event.pattern_run_id, []).append(event)
+        return events
+
+
+def _first_unix_nano(run: JournalRun) -> int:
+    return parse_timestamp(run.first_at) if run.is_plain else run.first_unix_nano
+
+
+def _begin(head: Head, source: _Source) -> JournalRun:
+    operation = head.details.operation_kind
+    return JournalRun(
+        head.pattern_run_id,
+        head.job_id,
+        head.pattern_id,
+        operation if isinstance(operation, str) else None,
+        head.timestamp,
+        head.timestamp,
+        source,
+        [],
+    )
+
+
+def _are_in_order(heads: Sequence[Head]) -> bool:
+    keys = [
+        (head.timestamp, names.LIFECYCLE_RANK.get(head.event_type, names.UNKNOWN_RANK), head.event_id) for head in heads
+    ]
+    return all(map(lt, keys, keys[1:]))
