@@ -6,44 +6,46 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError
 from .journal.append import Receipt, append_once, open_journal
-from .journal.read import MAX_LINE_BYTES
+from .journal.appended import AppendedIds
 from .model import names
 from .model.details import check_details, fits_details
 from .model.encoding import encode_converted, encode_json
 from .model.values import as_object
 from .settings import EXIT_SECONDS, Settings
-from .tracing.endpoint import Endpoint, exports_traces, names_endpoint
 from .tracing.origin import Origin
 
 if TYPE_CHECKING:
     from .tracing.delivery import Delivery
+    from .tracing.route import Route
 
+_MAX_OTEL_BYTES: Final = 32 * 1024
 # Room for the envelope and `details.otel` beside the details.
-_MAX_DETAILS_BYTES: Final = MAX_LINE_BYTES - 64 * 1024
+_MAX_DETAILS_BYTES: Final = names.MAX_LINE_BYTES - 64 * 1024
 _PREVIEW_CHARACTERS: Final = 2000
 
 
 class Channel:
-    """The way from an event to the journal and, when an endpoint is configured, to a trace backend."""
+    """The way from an event to the journal and, when there is a route, to a trace backend."""
 
-    def __init__(self, settings: Settings, *, exporting: bool, clock: Clock, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, settings: Settings, *, route: Route | None, clock: Clock) -> None:
         self.settings = settings
+        self._is_job_scoped = settings.job_scoped
         self.clock = clock
         self.journal = open_journal(settings.journal)
         # The journal's: channels of one journal that follow each other count in one place.
         self.guard = self.journal.guard
         self.delivery: Delivery | None = None
-        if exporting:
-            self._start_delivery(endpoint)
-        self.origin = Origin(settings, exporting=self.delivery is not None, clock=clock)
+        if route is not None:
+            self._start_delivery(route)
+        provider = None if route is None else route.tracer_provider
+        self.origin = Origin(settings, exporting=route is not None, clock=clock, tracer_provider=provider)
         # Re-entrant: a signal handler may emit while this thread does.
         self._lock = threading.RLock()
 
@@ -54,13 +56,12 @@ class Channel:
         self._lock = threading.RLock()
         self.guard.adopt_after_fork()
 
-    def _start_delivery(self, endpoint: Endpoint | None) -> None:
-        # A journal without an endpoint needs no protobuf and no HTTP client.
+    def _start_delivery(self, route: Route) -> None:
+        # A journal whose runs go nowhere needs no protobuf and no HTTP client.
+        from .tracing.choice import sink_of  # noqa: PLC0415
         from .tracing.delivery import Delivery  # noqa: PLC0415
-        from .tracing.sink import OtlpSink  # noqa: PLC0415
 
-        sink = OtlpSink(endpoint or Endpoint.from_environment())
-        self.delivery = Delivery(self.journal.path, sink, clock=self.clock, guard=self.guard)
+        self.delivery = Delivery(self.journal.path, sink_of(route), clock=self.clock, guard=self.guard)
 
     def emit(
         self, document: dict[str, Any], *, job_scoped: bool = False, recorded: Mapping[str, Any] | None = None
@@ -88,25 +89,32 @@ class Channel:
                 line = self._line(document, recorded or {}, is_first=is_first)
             else:
                 line = encode_converted(document)
-                if len(line) > MAX_LINE_BYTES:
+                if len(line) > names.MAX_LINE_BYTES:
                     line = self._fitting_line(document, {})
         except Exception as error:  # noqa: BLE001  # what we wanted to add failed: the event must not be lost with it
             self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
             line = self._fitting_line(document, {})
         receipt = self.journal.append(line)
+        if AppendedIds.wanted and receipt.state != "lost":
+            self.journal.appended.add(document["event_id"])
         try:
-            if job_scoped or self.settings.job_scoped:
+            if job_scoped or self._is_job_scoped:
                 self._append_to_job(document["job_id"], receipt, line)
             if self.delivery is not None:
-                if (start := receipt.start) is not None and (end := receipt.end) is not None:
-                    self.delivery.notify(run_id, document["event_id"], event_type, start, end, is_first=is_first)
-                else:
-                    self.delivery.leave_out(document["event_id"])
+                self._notify(self.delivery, document, receipt, is_first=is_first)
             if event_type in names.TERMINAL_EVENT_TYPES:
                 self.origin.forget(run_id)
         except Exception as error:  # noqa: BLE001  # the event is journaled, whatever becomes of the rest
             self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
         return receipt
+
+    def _notify(self, delivery: Delivery, document: Mapping[str, Any], receipt: Receipt, *, is_first: bool) -> None:
+        event_id, start, end = document["event_id"], receipt.start, receipt.end
+        if start is None or end is None:
+            delivery.leave_out(event_id)
+        else:
+            run_id, event_type = document["pattern_run_id"], document["event_type"]
+            delivery.notify(run_id, event_id, event_type, start, end, is_first=is_first)
 
     def _append_to_job(self, job_id: str, receipt: Receipt, line: bytes) -> None:
         if receipt.state == "journaled":
@@ -152,15 +160,19 @@ class Channel:
                 details[f"{names.OTEL}#2"] = details[names.OTEL]
             details[names.OTEL] = otel
         line = encode_converted({**document, "details": details})
-        if len(line) <= MAX_LINE_BYTES:
+        if len(line) <= names.MAX_LINE_BYTES:
             return line
         self.guard.report("shrunk", f"event {document['event_id']} is larger than a line may be: details were cut")
+        # What an event brought along stays too: without it a native run would be projected.
+        otel = otel or as_object(details.get(names.OTEL)) or {}
         otel = {key: value for key, value in otel.items() if key != "span"}
+        if len(encode_json(otel)) > _MAX_OTEL_BYTES:
+            otel = {}
         for budget in (_MAX_DETAILS_BYTES, _MAX_DETAILS_BYTES // 8):
             # Escapes may make a line six times as long as its text.
             fitted = _fit({key: value for key, value in details.items() if key != names.OTEL}, budget)
             line = encode_converted({**document, "details": {**fitted, **({names.OTEL: otel} if otel else {})}})
-            if len(line) <= MAX_LINE_BYTES:
+            if len(line) <= names.MAX_LINE_BYTES:
                 break
         return line
 
@@ -196,7 +208,7 @@ _in_making: set[str] = set()
 _alive: weakref.WeakSet[Channel] = weakref.WeakSet()
 
 
-def channel_of(journal: Path | None) -> Channel:
+def channel_of(journal: str | os.PathLike[str] | None) -> Channel:
     """Return the channel of a journal: the configured one, or one made from the environment."""
     if journal is None and _configured:
         return _configured[-1]
@@ -212,7 +224,7 @@ def channel_of(journal: Path | None) -> Channel:
         with _channels_lock:
             channel = _channels.get(path)
             if channel is None:
-                channel = _make(path, replace(settings, journal=Path(path)), problems)
+                channel = _make(path, settings._replace(journal=path), problems)
     return channel
 
 
@@ -220,7 +232,7 @@ def _make(path: str, settings: Settings, problems: Sequence[ConfigurationError])
     """Make and remember the channel of a journal, under the lock."""
     if path in _in_making:
         # A signal handler came in while this thread was importing what delivery needs: its event is journaled.
-        return Channel(settings, exporting=False, clock=SYSTEM_CLOCK)
+        return Channel(settings, route=None, clock=SYSTEM_CLOCK)
     _in_making.add(path)
     try:
         channel = _channels[path] = _from_environment(settings, problems)
@@ -231,15 +243,25 @@ def _make(path: str, settings: Settings, problems: Sequence[ConfigurationError])
 
 def _from_environment(settings: Settings, problems: Sequence[ConfigurationError]) -> Channel:
     """Return a channel whatever the variables say: nobody called configure(), and the engine must not fail."""
-    exporting = settings.export == "otlp" or (settings.export == "auto" and names_endpoint())
     try:
-        channel = Channel(settings, exporting=exporting and exports_traces(), clock=SYSTEM_CLOCK)
+        route = _route_of_environment(settings)
+        channel = Channel(settings, route=route, clock=SYSTEM_CLOCK)
     except ConfigurationError as error:
-        channel = Channel(settings, exporting=False, clock=SYSTEM_CLOCK)
+        channel = Channel(settings, route=None, clock=SYSTEM_CLOCK)
         channel.guard.report("configuration", f"runs are not sent: {error}")
     for problem in problems:
         channel.guard.report(f"configuration {problem.setting}", f"the default is used: {problem}")
     return channel
+
+
+def _route_of_environment(settings: Settings) -> Route | None:
+    if settings.export == "auto" and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        # Most short-lived processes: what reads endpoints takes longer to load than they have to write.
+        return None
+    from .tracing.endpoint import names_endpoint  # noqa: PLC0415  # see above
+    from .tracing.route import find_route  # noqa: PLC0415  # see above
+
+    return find_route(settings.export) if settings.export != "auto" or names_endpoint() else None
 
 
 def configure_channel(channel: Channel) -> None:
@@ -252,11 +274,37 @@ def configure_channel(channel: Channel) -> None:
         former.delivery.close(EXIT_SECONDS)
 
 
+@contextmanager
+def only_channel(channel: Channel) -> Generator[None, None, None]:
+    """Make a channel the process's own for a block, and afterwards those of before, as they were.
+
+    Channels that are made inside the block are flushed and forgotten at its end.
+    """
+    with _channels_lock:
+        former, configured = dict(_channels), list(_configured)
+        _channels[channel.journal.path] = channel
+        _configured[:] = [channel]
+    try:
+        yield
+    finally:
+        with _channels_lock:
+            made = set(_channels.values()).difference(former.values())
+            _channels.clear()
+            _channels.update(former)
+            _configured[:] = configured
+        for each in made:
+            if each.delivery is not None:
+                each.delivery.close(EXIT_SECONDS)
+
+
 def shutdown(timeout_seconds: float = EXIT_SECONDS) -> None:
     """Send what can be sent within the time, stop the delivery threads, and forget what `configure` set.
 
     Sending and stopping happen by themselves at exit. Emitting afterwards works, as in a process that has configured
     nothing; an emitter that was kept goes on as it was configured.
+
+    Args:
+        timeout_seconds: How long it may take, for all journals together.
     """
     with _channels_lock:
         _channels.clear()

@@ -11,6 +11,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 _REMEMBERED = 1000
 _TAIL_BITS = 20
+_TAIL_MASK = (1 << _TAIL_BITS) - 1
 _TAIL_LENGTH = 4
 _PAIRS = [a + b for a in _CROCKFORD for b in _CROCKFORD]
 
@@ -48,13 +49,16 @@ class Clock:
         return int.from_bytes(os.urandom(_RANDOM_BITS // 8), "big")
 
     def new_ulid(self) -> str:
-        """Return a ULID with fresh randomness, and remember it for `made`."""
+        """Return a ULID with fresh randomness."""
         ulid = encode_ulid((self.now_unix_nano() // 1_000_000) << _RANDOM_BITS | self.random_bits())
         self._made.append(ulid)
         return ulid
 
     def made(self, ulid: str) -> bool:
-        """Tell whether `new_ulid` made this ULID lately: then its time is by this clock, without any skew."""
+        """Tell whether `new_ulid` made this ULID lately: then its time is by this clock, without any skew.
+
+        For the package itself.
+        """
         return ulid in self._made
 
     def new_monotonic_ulid(self) -> str:
@@ -75,7 +79,7 @@ class Clock:
             self._last = milliseconds << _RANDOM_BITS | self.random_bits()
         else:
             self._last += 1
-        head, tail = divmod(self._last, 1 << _TAIL_BITS)
+        head, tail = self._last >> _TAIL_BITS, self._last & _TAIL_MASK
         if head != self._head[0]:
             # All but the last characters of the ids of one millisecond are the same.
             self._head = (head, encode_ulid(head << _TAIL_BITS)[:-_TAIL_LENGTH])
@@ -89,6 +93,7 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
+"""The clock of everything that is given no other."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=SYSTEM_CLOCK.forget)

@@ -5,24 +5,21 @@ One tree: everything raised on purpose derives from `OtelPatternsError` and carr
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-logger = logging.getLogger("otel_patterns")
+LOGGER_NAME = "otel_patterns"
 
 
 class OtelPatternsError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; each carries its data as attributes."""
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong with a document.
 
     Attributes:
@@ -67,7 +64,7 @@ class InvalidDocumentError(OtelPatternsError):
     """A document breaks the contract of its schema.
 
     Attributes:
-        problems: Everything found wrong, in the order of the check; never empty.
+        problems (tuple[Problem, ...]): Everything found wrong, in the order of the check; never empty.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -103,6 +100,10 @@ class InvalidRunError(InvalidDocumentError):
     """A run document breaks the contract of `pattern_run.v1.json`."""
 
 
+class InvalidTraceError(InvalidDocumentError):
+    """What was given as a trace is none, or has a part that no program writes; `field` is the place in the document."""
+
+
 class ConfigurationError(OtelPatternsError):
     """A setting has a value that cannot be used.
 
@@ -120,7 +121,7 @@ class ConfigurationError(OtelPatternsError):
 
 
 class JournalError(OtelPatternsError):
-    """The journal cannot be opened, locked, read or written.
+    """The journal cannot be read. Reading raises it, `emit` never does.
 
     Attributes:
         path: The file concerned.
@@ -157,7 +158,16 @@ class Guard:
             self._last_logged[kind] = now
             count = self.counts[kind]
         suffix = f" ({count} so far)" if count > 1 else ""
+        # Loaded when there is something to say: it takes as long to load as reading a few events.
+        import logging  # noqa: PLC0415
+
+        logger = logging.getLogger(LOGGER_NAME)
         logger.warning("%s%s", message, suffix, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
+
+    def count(self, kind: str, number: int) -> None:
+        """Count what is no failure, and log nothing."""
+        with self._lock:
+            self.counts[kind] += number
 
     def adopt_after_fork(self) -> None:
         """Take a new lock: in a forked child nobody can release the one a thread of the parent held."""

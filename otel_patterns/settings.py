@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .errors import ConfigurationError
 
 Validation = Literal["lenient", "strict"]
-Export = Literal["auto", "otlp", "off"]
+Export = Literal["auto", "otlp", "tracer", "off"]
 Join = Literal["child", "link"]
 
 # What a dead collector may cost at exit, all in all (design section 2, invariant 5).
@@ -23,8 +21,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the settings table: where a field of `Settings` comes from and what it means."""
 
     field: str
@@ -58,8 +55,9 @@ TABLE: tuple[Setting, ...] = (
         "export",
         "OTEL_PATTERNS_EXPORT",
         "auto",
-        "Send runs as traces: `auto` when configured or an OTLP endpoint is in the environment, `otlp` always, `off`.",
-        ("auto", "otlp", "off"),
+        "How runs are delivered: by `otlp`, through the application's `tracer` provider, `off`; `auto` chooses, when "
+        "configured or an OTLP endpoint is in the environment.",
+        ("auto", "otlp", "tracer", "off"),
     ),
     Setting(
         "join",
@@ -95,11 +93,10 @@ TABLE: tuple[Setting, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Resolved settings; see `TABLE` for what each means."""
 
-    journal: Path
+    journal: str
     job_scoped: bool
     validation: Validation
     export: Export
@@ -141,7 +138,7 @@ class Settings:
                 values[row.field] = _convert(row, name, row.default)
         if arguments:
             unknown = next(iter(arguments))
-            known = ", ".join(field.name for field in fields(cls))
+            known = ", ".join(cls._fields)
             raise ConfigurationError(unknown, arguments[unknown], f"no such setting; there are {known}")
         return cls(**values)
 
@@ -150,7 +147,8 @@ def _convert(row: Setting, name: str, value: object) -> object:
     if row.field == "journal":
         if not isinstance(value, (str, os.PathLike)):
             raise ConfigurationError(name, value, "give a path")
-        return Path(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell
+        # Not a Path: its module takes longer to load than a short-lived process has.
+        return os.fsdecode(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell
     if isinstance(row.default, bool):
         if isinstance(value, bool):
             return value

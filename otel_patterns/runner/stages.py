@@ -3,48 +3,75 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
-from subprocess import SubprocessError
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..model import names
 from ..model.values import as_list, clean_text, to_json_value
-from .lifecycle import Lifecycle, Results, str_of
+from ..tracing.exceptions import message_of
+from .block import Block
+from .lifecycle import Lifecycle
+from .preview import PREVIEW_CHARACTERS
+from .result import CommandResult
+from .results import Results
+from .spans import OpenSpan
 
 if TYPE_CHECKING:
-    from subprocess import CompletedProcess
+    from subprocess import CompletedProcess, SubprocessError
 
-    from typing_extensions import Self
 
-PREVIEW_CHARACTERS: Final = 2000
 TOOL_ERROR: Final = "tool_error"
 
 
-class Selection:
+class Stage(Block):
+    """A block in which a stage's span is current."""
+
+    _lifecycle: Lifecycle
+    _span: OpenSpan | None = None
+
+    def enter(self) -> None:
+        """Make the stage's span the current one. The `with` statement does it."""
+        if self._span is not None:
+            self._span.enter()
+
+    def leave(self) -> None:
+        """Make current again what was current before. The `with` statement does it."""
+        if self._span is not None:
+            self._span.leave()
+
+
+class Selection(Stage):
     """The selection stage of a run, which `pattern_run(…, candidate_patterns=[…])` has begun."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._reason: str | None = None
 
-    def __enter__(self) -> Self:
-        return self
+    def _begin(self) -> None:
+        self._span = self._lifecycle.open_stage(names.SELECTION)
 
     def choose(self, pattern_id: str, *, method: str = "auto") -> None:
-        """Make `pattern_id` the run's pattern; `method` is explicit, auto or fallback."""
+        """Say which pattern it is.
+
+        Args:
+            pattern_id: `PAT-…`, from now on the run's pattern.
+            method: `explicit`, `auto` or `fallback`.
+        """
         self._lifecycle.pattern_id = pattern_id
         self._lifecycle.selection_method = method
 
     def fail(self, reason: str) -> None:
-        """Say that no pattern fits: the run ends as failed when the stage closes."""
+        """Say that no pattern fits: the run ends as failed when the stage closes.
+
+        Args:
+            reason: Why not, for people.
+        """
         self._reason = reason
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self, error: BaseException | None) -> None:
         if error is None and self._reason is None:
-            self._lifecycle.require_selection()
+            self._lifecycle.require_selection(self._span)
             return
         details: dict[str, Any] = {
             "reason": self._reason or to_json_value(error),
@@ -53,15 +80,18 @@ class Selection:
         }
         if error is not None:
             details["error"] = to_json_value(error)
-        self._lifecycle.emit(names.SELECTION_FAILED, names.FAILED, details, error=error)
+            details["error_type"] = type(error).__name__
+        self._lifecycle.emit(names.SELECTION_FAILED, names.FAILED, details, error=error, stage=self._span)
 
 
-class Template:
-    """The template stage of a run.
+class Template(Stage):
+    """The template stage of a run: set its attributes inside of the block.
 
     Attributes:
         variables_resolved: How many variables were filled in.
-        generated_artifacts: Files that the expansion made.
+        generated_artifacts: Paths of the files that the expansion made.
+        template_version: Version of the template.
+        command_preview: The command that it expands to.
     """
 
     def __init__(self, lifecycle: Lifecycle, template_version: str | None, command_preview: str | None) -> None:
@@ -71,15 +101,14 @@ class Template:
         self.template_version = template_version
         self.command_preview = command_preview
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> None:
         self._lifecycle.require_selection()
-        return self
+        self._span = self._lifecycle.open_stage(names.TEMPLATE)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self, error: BaseException | None) -> None:
         if error is not None:
             # There is no template.failed: the run's own block ends it.
+            self._lifecycle.drop_stage(self._span)
             return
         details: dict[str, Any] = {
             "variables_resolved": self.variables_resolved,
@@ -89,12 +118,18 @@ class Template:
             details["template_version"] = self.template_version
         if self.command_preview is not None:
             details["command_preview"] = self.command_preview
-        self._lifecycle.emit(names.TEMPLATE_EXPANDED, names.IN_PROGRESS, details)
+        self._lifecycle.emit(names.TEMPLATE_EXPANDED, names.IN_PROGRESS, details, stage=self._span)
         self._lifecycle.continue_body()
 
 
-class Validation:
-    """A validation stage of a run. After a failed check the run has ended: look at `passed` and stop."""
+class Validation(Stage):
+    """A validation stage of a run. After a failed check the run has ended when the stage closes.
+
+    Look at `passed` then, and stop. An exception in the block is a failed check `exception`.
+
+    Attributes:
+        warnings: What is worth saying and no failure; a list to fill.
+    """
 
     def __init__(self, lifecycle: Lifecycle, validation_type: str, checks: Sequence[str]) -> None:
         self._lifecycle = lifecycle
@@ -108,19 +143,22 @@ class Validation:
         """Whether no check has failed."""
         return not self._failed
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> None:
         self._lifecycle.require_selection()
         details = {"validation_type": self._type, "checks": self._checks}
-        self._lifecycle.emit(names.VALIDATION_STARTED, names.IN_PROGRESS, details)
-        return self
+        opening_id = self._lifecycle.emit(names.VALIDATION_STARTED, names.IN_PROGRESS, details)
+        self._span = self._lifecycle.open_stage(names.VALIDATION, opening_id)
 
     def fail(self, check: str, error: object) -> None:
-        """Record a failed check."""
+        """Record a failed check.
+
+        Args:
+            check: Its name, one of the stage's `checks` or another.
+            error: What is wrong: a text, an exception, any value.
+        """
         self._failed.append({"check": check, "error": str(to_json_value(error))})
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self, error: BaseException | None) -> None:
         if error is not None:
             self.fail("exception", error)
         total = max(len(self._checks), len(self._failed))
@@ -131,22 +169,26 @@ class Validation:
         }
         if self._failed:
             details["failed_checks"] = self._failed
-            self._lifecycle.emit(names.VALIDATION_FAILED, names.FAILED, details, error=error)
+            if error is not None:
+                details["error_type"] = type(error).__name__
+            self._lifecycle.emit(names.VALIDATION_FAILED, names.FAILED, details, error=error, stage=self._span)
             return
         if self.warnings:
             details["warnings"] = self.warnings
-        self._lifecycle.emit(names.VALIDATION_COMPLETED, names.IN_PROGRESS, details)
+        self._lifecycle.emit(names.VALIDATION_COMPLETED, names.IN_PROGRESS, details, stage=self._span)
         self._lifecycle.continue_body()
 
 
-class Execution(Results):
+class Execution(Stage, Results):
     """The execution stage of a run; when its block ends, so does the run.
 
+    An exception in the block ends the run as failed and is raised again; that of a `subprocess` call is recorded too.
+
     Attributes:
-        exit_code: Of the tool; another one than 0 makes the run fail unless `status` is set.
+        exit_code: Exit code of the tool; another one than 0 makes the run fail unless `status` is set.
         status: `success`, `warning`, `skipped` or `failed`, to overrule what follows from the exit code.
-        error_type: Why it failed; `tool_error` by default.
-        error_message: What it said; the end of its stderr by default.
+        error_type: Why it failed, which makes it fail; `tool_error` by default.
+        error_message: What it said; the end of its stderr by default, else of its stdout.
     """
 
     def __init__(self, lifecycle: Lifecycle, details: dict[str, Any]) -> None:
@@ -154,19 +196,25 @@ class Execution(Results):
         self._started = details
         self._output: dict[str, Any] = {}
         self._start_seconds = 0.0
+        self._opening_id = ""
         self.exit_code: int | None = None
         self.status: str | None = None
         self.error_type: str | None = None
         self.error_message: str | None = None
 
-    def __enter__(self) -> Self:
+    def _begin(self) -> None:
         self.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _end(self, error: BaseException | None) -> None:
         self.end(error)
+
+    def environment(self) -> dict[str, str]:
+        """Return `TRACEPARENT`, and `TRACESTATE` and `BAGGAGE` if there are, for the tool that the stage runs.
+
+        Spans that the tool makes then nest under this stage: `subprocess.run(…, env={**os.environ, **environment()})`.
+        """
+        lifecycle = self._lifecycle
+        return lifecycle.environment(lifecycle.stage_span_id(names.EXECUTION, self._opening_id))
 
     def start(self, time_unix_nano: int | None = None) -> None:
         """Emit `execution.started`. The `with` statement does it."""
@@ -174,10 +222,24 @@ class Execution(Results):
         clock = self._lifecycle.clock
         now = clock.now_unix_nano()
         self._start_seconds = clock.monotonic() - (now - (time_unix_nano or now)) / 1e9
-        self._lifecycle.emit(names.EXECUTION_STARTED, names.IN_PROGRESS, self._started, time_unix_nano=time_unix_nano)
+        self._opening_id = self._lifecycle.emit(
+            names.EXECUTION_STARTED, names.IN_PROGRESS, self._started, time_unix_nano=time_unix_nano
+        )
+        self._span = self._lifecycle.open_stage(names.EXECUTION, self._opening_id)
 
-    def record(self, process: CompletedProcess[Any] | SubprocessError) -> None:
-        """Take exit code, line counts and previews from a finished process, or from the error it ended with."""
+    def record(self, process: CompletedProcess[Any] | SubprocessError | CommandResult) -> None:
+        """Take exit code, line counts and previews from a finished process, or from the error it ended with.
+
+        A preview is the last 2,000 characters of what was captured.
+
+        Args:
+            process: What `subprocess.run` returned, or raised.
+        """
+        if isinstance(process, CommandResult):
+            self.exit_code, self.error_type = process.exit_code, process.error_type
+            self.error_message = process.error_message
+            self._output.update(process.details())
+            return
         self.exit_code = getattr(process, "returncode", self.exit_code)
         for name in ("stdout", "stderr"):
             output = getattr(process, name, None)
@@ -194,6 +256,9 @@ class Execution(Results):
         clock = self._lifecycle.clock
         details: dict[str, Any] = {"duration_seconds": round(max(0.0, clock.monotonic() - self._start_seconds), 6)}
         details.update(self._output)
+        if isinstance(error, SystemExit) and (error.code is None or error.code == 0):
+            # A program that ends itself because it is done.
+            error = None
         if error is not None:
             self._fail(details, error)
         elif self._has_failed():
@@ -202,13 +267,13 @@ class Execution(Results):
             stderr = self._output.get("stderr_preview") or self._output.get("stdout_preview")
             details["error_message"] = self.error_message or stderr or f"exit code {self.exit_code}"
             self._add_results(details)
-            self._lifecycle.emit(names.EXECUTION_FAILED, names.FAILED, details)
+            self._lifecycle.emit(names.EXECUTION_FAILED, names.FAILED, details, stage=self._span)
         else:
             details["exit_code"] = self.exit_code or 0
             self._add_results(details)
             for name in ("result_summary", "artifacts"):
                 details.setdefault(name, {} if name == "result_summary" else [])
-            self._lifecycle.emit(names.EXECUTION_COMPLETED, self.status or names.SUCCESS, details)
+            self._lifecycle.emit(names.EXECUTION_COMPLETED, self.status or names.SUCCESS, details, stage=self._span)
 
     def _has_failed(self) -> bool:
         if self.status is not None:
@@ -216,15 +281,19 @@ class Execution(Results):
         return bool(self.exit_code) or self.error_type is not None
 
     def _fail(self, details: dict[str, Any], error: BaseException) -> None:
-        if isinstance(error, SubprocessError):
-            # CalledProcessError and TimeoutExpired hold what the process left.
-            self.record(error)
+        subprocess = sys.modules.get("subprocess")
+        if subprocess is not None and isinstance(error, subprocess.SubprocessError):
+            # CalledProcessError and TimeoutExpired hold what the process left. Nobody raises them without the module,
+            # which takes longer to load than many a command takes to run.
+            self.record(cast("SubprocessError", error))
             details.update(self._output)
+        if isinstance(error, SystemExit):
+            self.exit_code = error.code if isinstance(error.code, int) else 1
         details["exit_code"] = self.exit_code
         details["error_type"] = type(error).__name__
-        details["error_message"] = clean_text(str(to_json_value(str_of(error))))
+        details["error_message"] = clean_text(str(to_json_value(message_of(error))))
         self._add_results(details)
-        self._lifecycle.emit(names.EXECUTION_FAILED, names.FAILED, details, error=error)
+        self._lifecycle.emit(names.EXECUTION_FAILED, names.FAILED, details, error=error, stage=self._span)
 
     def _add_results(self, details: dict[str, Any]) -> None:
         if self.result_summary:

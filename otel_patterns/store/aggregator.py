@@ -13,26 +13,42 @@ class EventSource(Protocol):
     """Anything that returns events by job or by run; `PatternEventEmitter` does."""
 
     def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
-        """Return the events of a job, of a run, or all."""
+        """Return the events of a job, of a run, or all, in any order.
+
+        Args:
+            job_id: Only those of this job.
+            pattern_run_id: Only those of this run.
+        """
         ...
 
 
 class PatternRunAggregator:
-    """Folds events into runs. What it was handed and what the source holds count once, in any order."""
+    """Folds events into runs. What it was handed and what the source holds count once, in any order.
+
+    Args:
+        emitter: Where events are read from: a `PatternEventEmitter`, or anything with its `get_events`.
+    """
 
     def __init__(self, emitter: EventSource) -> None:
         self._source = emitter
         self._handed: dict[str, dict[str, PatternEvent]] = {}
 
     def handle_event(self, event: PatternEvent) -> PatternRun:
-        """Take an event and return its run, folded from all events handed in so far."""
+        """Take an event and return its run, folded from all events handed in or read so far.
+
+        Args:
+            event: An event of any run; handing it in again changes nothing.
+        """
         events = self._handed.setdefault(event.pattern_run_id, {})
         # Of two events with one id the fold keeps the same one in any order; so must this.
         events[event.event_id] = in_order((events.get(event.event_id, event), event))[0]
         return fold_run(events.values())
 
     def rebuild_from_events(self, job_id: str) -> list[PatternRun]:
-        """Return the job's runs from the source, ordered by their start.
+        """Return the job's runs from the source, ordered by their first event.
+
+        Args:
+            job_id: `JOB-…`.
 
         Raises:
             JournalError: The journal exists and cannot be read.
@@ -45,6 +61,9 @@ class PatternRunAggregator:
 
     def get_run(self, pattern_run_id: str) -> PatternRun | None:
         """Return a run as it is now, or None when no event of it is known.
+
+        Args:
+            pattern_run_id: `PRUN-…`, whole.
 
         Raises:
             JournalError: The journal exists and cannot be read.

@@ -7,17 +7,17 @@ down, so that a replay on another machine needs nothing else. The SDK is importe
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..clock import Clock
 from ..model import ids, names
 from ..model.values import to_json_object
 from ..settings import Settings
-from .recorded import VERSION
+from .provider import global_provider, sdk_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -33,18 +33,38 @@ _SDK_VARIABLES: Final = (
 )
 
 
+class Joined(NamedTuple):
+    """The trace that a run is part of.
+
+    Attributes:
+        trace_id: 32 hex digits.
+        parent: The caller's span when the run is its child; None when the run has a trace of its own.
+        trace_state: W3C tracestate of the trace.
+        sampled: What the sampler has decided.
+    """
+
+    trace_id: str
+    parent: SpanContext | None
+    trace_state: str
+    sampled: bool
+
+
 class Origin:
     """Makes `details.otel`. One per journal and process; a forked child makes its own identity."""
 
-    def __init__(self, settings: Settings, *, exporting: bool, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, *, exporting: bool, clock: Clock, tracer_provider: object | None = None
+    ) -> None:
         self._settings = settings
         self._exporting = exporting
         self._clock = clock
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[str, Joined | None] = OrderedDict()
+        self._provider = tracer_provider
         self._pid = 0
         self._writer: dict[str, Any] = {}
         self._resource: Resource | None = None
         self._sampler: Sampler | None = None
+        self._has_asked = False
 
     def knows(self, run_id: str) -> bool:
         """Tell whether this process has emitted an event of the run, and it has not ended."""
@@ -55,8 +75,9 @@ class Origin:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._seen = OrderedDict()
-            self._writer = _writer(self._pid)
+            self._writer = writer_of(self._pid)
             self._resource = None
+            self._has_asked = False
         if run_id in self._seen:
             return False
         self._seen[run_id] = None
@@ -68,19 +89,31 @@ class Origin:
         """Drop a run that has ended. A later event of it records its origin again, which does no harm."""
         self._seen.pop(run_id, None)
 
+    def joined(self, run_id: str, job_id: str) -> Joined:
+        """Return the trace that a run is part of, as it was recorded with its first event here."""
+        return self._seen.get(run_id) or Joined(ids.trace_id(job_id, run_id), None, "", sampled=True)
+
     def record(self, run_id: str, job_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return `details.otel` for a run's first event here; `given` is what the caller wants recorded in it."""
-        context = _current_span_context()
-        resource, sampled = self._resource_and_decision(run_id, job_id, given, context)
-        recorded: dict[str, Any] = {"v": VERSION}
+        context, join = _current_span_context(), self._settings.join
+        if _is_current_span_ours():
+            # A run inside a run belongs to it, whatever the relation to the services around may be.
+            join = "child"
+        resource, sampled = self._resource_and_decision(run_id, job_id, given, context if join == "child" else None)
+        recorded: dict[str, Any] = {"v": names.OTEL_VERSION}
         if context is not None:
             flags = f"{int(context.trace_flags):02x}"
             recorded["traceparent"] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
             if state := context.trace_state.to_header():
                 recorded["tracestate"] = state
-            recorded["join"] = self._settings.join
+            recorded["join"] = join
             recorded["remote"] = context.is_remote
         recorded["sampled"] = sampled
+        if context is not None and join == "child":
+            joined = Joined(f"{context.trace_id:032x}", context, recorded.get("tracestate", ""), sampled=sampled)
+        else:
+            joined = Joined(ids.trace_id(job_id, run_id), None, "", sampled=sampled)
+        self._seen[run_id] = joined
         recorded.update(given)
         recorded["resource"] = resource
         recorded["writer"] = self._writer
@@ -91,7 +124,7 @@ class Origin:
     def without_provider(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return what can be recorded when the provider fails."""
         resource = {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}
-        return {"v": VERSION, "sampled": True, **given, "resource": resource, "writer": self._writer}
+        return {"v": names.OTEL_VERSION, "sampled": True, **given, "resource": resource, "writer": self._writer}
 
     def _add_run_url(self, recorded: dict[str, Any], run_id: str, job_id: str) -> None:
         url = self._settings.run_url.replace("{run_id}", run_id).replace("{job_id}", job_id)
@@ -99,47 +132,37 @@ class Origin:
         span["attributes"] = {names.ATTR_CICD_RUN_URL: url, **span.get("attributes", {})}
 
     def _resource_and_decision(
-        self, run_id: str, job_id: str, given: Mapping[str, Any], context: SpanContext | None
+        self, run_id: str, job_id: str, given: Mapping[str, Any], parent_context: SpanContext | None
     ) -> tuple[dict[str, Any], bool]:
         resource, sampler = self._provider_parts()
         if resource is None or sampler is None:
-            return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, True
+            # As the default sampler decides.
+            is_sampled = parent_context is None or parent_context.trace_flags.sampled
+            return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, is_sampled
         from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring
         from opentelemetry.trace import SpanKind, get_current_span, set_span_in_context  # noqa: PLC0415
 
-        is_child = context is not None and self._settings.join == "child"
-        parent = set_span_in_context(get_current_span()) if is_child else Context()
-        trace_id = context.trace_id if context is not None and is_child else int(ids.trace_id(job_id, run_id), 16)
+        parent = Context() if parent_context is None else set_span_in_context(get_current_span())
+        trace_id = int(ids.trace_id(job_id, run_id), 16) if parent_context is None else parent_context.trace_id
         name = str(given.get("operation_kind") or names.UNKNOWN_OPERATION)
         result = sampler.should_sample(parent, trace_id, name, SpanKind.SERVER, {names.ATTR_RUN_ID: run_id}, ())
         return to_json_object(dict(resource.attributes)), result.decision.is_sampled()
 
     def _provider_parts(self) -> tuple[Resource | None, Sampler | None]:
         """Return resource and sampler of the application's own provider, else those of the environment."""
-        provider = _global_provider()
-        resource, sampler = getattr(provider, "resource", None), getattr(provider, "sampler", None)
-        if resource is not None and sampler is not None:
-            # Asked at every run: the application may set its provider after its first run.
-            return resource, sampler
-        if self._resource is None and (self._exporting or any(os.environ.get(name) for name in _SDK_VARIABLES)):
+        # Asked at every run: the application may set its provider after its first run.
+        provider = sdk_provider(self._provider or global_provider())
+        if provider is not None:
+            return provider.resource, provider.sampler
+        if not self._has_asked and (self._exporting or any(os.environ.get(name) for name in _SDK_VARIABLES)):
             from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # see the module's docstring
 
             # Never set as the global one: it only reads the standard variables for us.
             own = TracerProvider(shutdown_on_exit=False)
             self._resource, self._sampler = own.resource, own.sampler
+        # The environment is read once: reading it costs as much as writing the event.
+        self._has_asked = True
         return self._resource, self._sampler
-
-
-def caller_trace_id() -> str | None:
-    """Return the trace id of the span that is current, in hex; None when there is none."""
-    context = _current_span_context()
-    return None if context is None else f"{context.trace_id:032x}"
-
-
-def _global_provider() -> object:
-    # Without the import nobody can have set a provider or started a span.
-    trace = sys.modules.get("opentelemetry.trace")
-    return trace.get_tracer_provider() if trace is not None else None
 
 
 def _current_span_context() -> SpanContext | None:
@@ -150,9 +173,15 @@ def _current_span_context() -> SpanContext | None:
     return context if context.is_valid else None
 
 
-def _writer(pid: int) -> dict[str, Any]:
+def _is_current_span_ours() -> bool:
+    run_span, trace = sys.modules.get(f"{__package__}.run_span"), sys.modules.get("opentelemetry.trace")
+    return run_span is not None and trace is not None and isinstance(trace.get_current_span(), run_span.RunSpan)
+
+
+@lru_cache(maxsize=1)
+def writer_of(pid: int) -> dict[str, Any]:
     """Return what identifies this process beyond its life: host, boot, pid and start (in clock ticks since boot)."""
-    writer: dict[str, Any] = {"host": socket.gethostname(), "pid": pid}
+    writer: dict[str, Any] = {"host": os.uname().nodename, "pid": pid}
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             writer["boot"] = file.read().strip()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,30 +13,22 @@ from otel_patterns import (
     InvalidEventError,
     PatternEvent,
     PatternEventEmitter,
-    configure,
     fold_run,
     pattern_run,
-    shutdown,
 )
 from otel_patterns.model import names
 from otel_patterns.model.details import check_details
 from otel_patterns.model.fold import find_anomalies
 from otel_patterns.runner import Run
-from tests.fakes import FakeClock
+from otel_patterns.testing import CapturedRuns
+from otel_patterns.tracing.projection import result_of
 from tests.streams import JOB_ID, PATTERN_ID
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """Yield the clock of the runs."""
-    return FakeClock()
-
-
-@pytest.fixture
-def emitter(tmp_path: Path, clock: FakeClock) -> Iterator[PatternEventEmitter]:
-    """Yield an emitter that sends nothing."""
-    yield configure(journal=tmp_path / "j.jsonl", export="off", clock=clock)
-    shutdown()
+def emitter(pattern_runs: CapturedRuns) -> PatternEventEmitter:
+    """Return an emitter that sends nothing."""
+    return pattern_runs.emitter
 
 
 def start(emitter: PatternEventEmitter, **more: object) -> Run:
@@ -50,15 +42,16 @@ def types(emitter: PatternEventEmitter) -> list[str]:
     return [event.event_type.removeprefix("pattern.") for event in emitter.get_events()]
 
 
-def test_body_without_stages_is_the_execution(emitter: PatternEventEmitter, clock: FakeClock) -> None:
+def test_body_without_stages_is_the_execution(pattern_runs: CapturedRuns) -> None:
     """A block that opens no stage is the execution, from its begin to its end."""
+    emitter = pattern_runs.emitter
     with start(emitter) as run:
         assert types(emitter) == ["selection.resolved"]
-        clock.advance(2)
+        pattern_runs.clock.advance(2)
         run.result_summary["n"] = 3
         run.artifacts.append("out.txt")
     assert types(emitter) == ["selection.resolved", "execution.started", "execution.completed"]
-    folded = fold_run(emitter.get_events())
+    folded = pattern_runs.run
     assert (folded.status, folded.duration_seconds, folded.inputs) == ("success", 2.0, {"a": 1})
     assert (folded.outputs["n"], folded.artifacts, folded.operation_kind) == (3, ["out.txt"], "demo")
 
@@ -123,12 +116,53 @@ def test_exception_whose_text_raises_still_ends_the_run(emitter: PatternEventEmi
     assert emitter.get_events()[-1].details["error_message"] == "UnprintableError"
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-def test_interrupt_ends_the_run_too(emitter: PatternEventEmitter, interrupt: type[BaseException]) -> None:
-    """A run that is interrupted has an end that says by what."""
-    with pytest.raises(interrupt), start(emitter):
+@pytest.mark.parametrize(
+    ("interrupt", "exit_code", "result"),
+    [
+        (KeyboardInterrupt(), None, "cancellation"),
+        (asyncio.CancelledError(), None, "cancellation"),
+        (SystemExit(3), 3, "failure"),
+        (SystemExit(143), 143, "cancellation"),
+        (SystemExit("no config"), 1, "failure"),
+        (TimeoutError(), None, "timeout"),
+        (ValueError("x"), None, "error"),
+        (subprocess.TimeoutExpired("x", 1), None, "timeout"),
+    ],
+)
+def test_interrupt_ends_the_run_with_its_result(
+    emitter: PatternEventEmitter, interrupt: BaseException, exit_code: int | None, result: str
+) -> None:
+    """A run that is interrupted has an end that says by what, and the result of the CI/CD conventions."""
+    with pytest.raises(type(interrupt)), start(emitter):
         raise interrupt
-    assert emitter.get_events()[-1].details["error_type"] == interrupt.__name__
+    ending = emitter.get_events()[-1]
+    assert (ending.details["error_type"], ending.details["exit_code"]) == (type(interrupt).__name__, exit_code)
+    assert result_of(ending) == result
+    assert list(check_details(ending.event_type, ending.details)) == []
+
+
+@pytest.mark.parametrize("done", [SystemExit(), SystemExit(0)])
+def test_exit_with_zero_is_a_completed_run(emitter: PatternEventEmitter, done: SystemExit) -> None:
+    """A program that ends itself because it is done has not failed."""
+    with pytest.raises(SystemExit), start(emitter):
+        raise done
+    ending = emitter.get_events()[-1]
+    assert (ending.event_type, ending.status, ending.details["exit_code"]) == (names.EXECUTION_COMPLETED, "success", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "result"), [(KeyboardInterrupt(), "cancellation"), (TimeoutError(), "timeout"), (KeyError("a"), "error")]
+)
+@pytest.mark.parametrize("stage", ["selection", "validation"])
+def test_interrupt_inside_a_stage_ends_the_run_with_its_result(
+    emitter: PatternEventEmitter, stage: str, error: BaseException, result: str
+) -> None:
+    """Whatever ends a stage, it is no verdict of a check."""
+    run = start(emitter, candidate_patterns=["PAT-A"])
+    with pytest.raises(type(error)), run, run.selection() if stage == "selection" else run.validation("preflight"):
+        raise error
+    (ending,) = [event for event in emitter.get_events() if event.is_terminal]
+    assert (ending.stage, result_of(ending)) == (stage, result)
 
 
 def test_exception_in_an_explicit_stage_ends_the_run_once(emitter: PatternEventEmitter) -> None:
