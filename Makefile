@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Where examples/patterns.py looks for it. Apart from the rest: semgrep pins an old release of OpenTelemetry.
 SEMGREP := $(VENV)/semgrep
+# Where tests/integration/test_any_provider.py looks for it. Apart from the rest: it loads itself into every process.
+LOGFIRE := $(VENV)/logfire
 DEMO := state/demo
 DEMO_RUNS := $(BIN)/otel-patterns runs --journal $(DEMO)/events/pattern_events.jsonl
 DEMO_RUN := $(BIN)/otel-patterns run --journal $(DEMO)/events/pattern_events.jsonl
@@ -16,7 +18,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-
 
 export PYTHON VENV
 
-.PHONY: demo test lint format backends semgrep coverage requirements clean help
+.PHONY: demo test lint format bench backends semgrep logfire coverage requirements clean help
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -31,6 +33,7 @@ demo: $(VENV)/.installed-runtime  ## Make a few runs with real tools and show th
 
 test: lint  ## Lint and run all tests.
 	@$(MAKE) --no-print-directory --silent semgrep >/dev/null || echo 'semgrep cannot be installed here: its test is skipped.' >&2
+	@$(MAKE) --no-print-directory --silent logfire >/dev/null || echo 'logfire cannot be installed here: its tests are skipped.' >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Check style, types and layers.
@@ -43,6 +46,9 @@ format: $(VENV)/.installed-dev  ## Format the code and repair what can be repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: $(VENV)/.installed-dev  ## Run the benchmarks and print their table (a few minutes, on a quiet machine).
+	@$(BIN)/python -m benchmarks
+
 coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
@@ -54,10 +60,13 @@ backends: $(VENV)/.installed-dev  ## Build Jaeger and the collector for the inte
 
 semgrep: $(SEMGREP)/.installed  ## Install semgrep for the examples.
 
+logfire: $(LOGFIRE)/.installed  ## Install Logfire for its tests.
+
 requirements:  ## Compile the pinned requirements from pyproject.toml (needs uv; FLAGS=--upgrade for newer ones).
 	$(COMPILE) $(FLAGS) pyproject.toml --output-file requirements/runtime.txt
 	$(COMPILE) $(FLAGS) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) $(FLAGS) --group semgrep --output-file requirements/semgrep.txt
+	$(COMPILE) $(FLAGS) pyproject.toml --group logfire --output-file requirements/logfire.txt
 
 clean:  ## Remove environments, caches and what the demo wrote.
 	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist
@@ -80,4 +89,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed-runtime
 $(SEMGREP)/.installed: requirements/semgrep.txt | $(BIN)/python
 	$(PYTHON) -m venv $(SEMGREP)
 	$(SEMGREP)/bin/python $(PIP_INSTALL) --only-binary semgrep --requirement requirements/semgrep.txt
+	@touch $@
+
+$(LOGFIRE)/.installed: requirements/logfire.txt | $(BIN)/python
+	$(PYTHON) -m venv $(LOGFIRE)
+	$(LOGFIRE)/bin/python $(PIP_INSTALL) --requirement requirements/logfire.txt
 	@touch $@

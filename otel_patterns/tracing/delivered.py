@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import Guard
 from ..journal.append import Journal
-from ..journal.read import open_to_read, read_lines
+from ..journal.lines import open_to_read, read_lines
 
 
 class DeliveryRecord:

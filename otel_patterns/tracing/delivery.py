@@ -18,7 +18,7 @@ from ..journal.cursor import Cursor
 from ..model.names import TERMINAL_EVENT_TYPES
 from ..model.stages import is_stage_closing
 from ..settings import EXIT_SECONDS
-from .delivered import DeliveryRecord
+from .provider import global_provider, sdk_provider
 from .sink import Sink
 from .worker import Note, Worker
 
@@ -31,12 +31,12 @@ class Delivery:
         self._sink = sink
         self._clock = clock
         self._guard = guard
-        self._record = DeliveryRecord(journal_path, sink.destination, guard=guard)
         self._worker = self._new_worker()
         _deliveries.add(self)
+        _close_first()
 
     def _new_worker(self) -> Worker:
-        return Worker(self._journal_path, self._sink, self._record, clock=self._clock, guard=self._guard)
+        return Worker(self._journal_path, self._sink, clock=self._clock, guard=self._guard)
 
     def adopt_after_fork(self) -> None:
         """Start afresh: the parent's thread, queue and unsent spans are the parent's."""
@@ -56,13 +56,14 @@ class Delivery:
         if is_first or is_closing or is_terminal:
             _finalize_in_multiprocessing_child()
             self._worker.put(Note(run_id, event_id, start, end, is_first, is_closing, is_terminal))
+            _close_before_provider()
 
     def leave_out(self, event_id: str) -> None:
         """Note an event that is not in the journal: what it would have completed is left to a replay."""
         self._worker.leave_out(1, f"event {event_id} was not journaled at once")
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until everything noted so far was tried, and tell whether all of it was acknowledged."""
+        """Wait until everything noted so far was tried, and tell whether all of it was acknowledged or pushed on."""
         return self._worker.flush(timeout_seconds)
 
     def close(self, timeout_seconds: float) -> None:
@@ -73,14 +74,32 @@ class Delivery:
 
 _deliveries: weakref.WeakSet[Delivery] = weakref.WeakSet()
 _finalized_pid = 0
+_closed_before: object = None
 
 
-@atexit.register
 def close_all(timeout_seconds: float = EXIT_SECONDS) -> None:
     """Close every delivery of this process, in one time for all. Runs by itself at exit."""
     deadline = time.monotonic() + timeout_seconds
     for delivery in list(_deliveries):
         delivery.close(max(0.0, deadline - time.monotonic()))
+
+
+def _close_first() -> None:
+    """Have `close_all` called at exit before everything that is registered so far: the youngest is called first."""
+    atexit.unregister(close_all)
+    atexit.register(close_all)
+
+
+def _close_before_provider() -> None:
+    """Have deliveries closed before the application's provider, which may be younger than they are.
+
+    A provider that was shut down drops what is played through it, and does not say so.
+    """
+    global _closed_before  # noqa: PLW0603  # the process has one global provider
+    provider = sdk_provider(global_provider())
+    if provider is not _closed_before:
+        _closed_before = provider
+        _close_first()
 
 
 def _finalize_in_multiprocessing_child() -> None:

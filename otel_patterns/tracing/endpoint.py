@@ -77,10 +77,15 @@ def names_endpoint(environ: Mapping[str, str] | None = None) -> bool:
 def exports_traces(environ: Mapping[str, str] | None = None) -> bool:
     """Tell whether the environment lets traces be sent by OTLP (`OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`)."""
     environ = os.environ if environ is None else environ
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if is_disabled(environ):
         return False
     exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     return not exporters or any(name.strip().startswith("otlp") for name in exporters.split(","))
+
+
+def is_disabled(environ: Mapping[str, str]) -> bool:
+    """Tell whether `OTEL_SDK_DISABLED` turns off whatever makes or sends spans."""
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _checked_port(url: str, name: str) -> int | None:
@@ -120,9 +125,12 @@ class _Variables:
         return f"{base.rstrip('/')}/v1/traces", f"{_PREFIX}ENDPOINT"
 
     def headers(self) -> dict[str, str]:
-        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415  # only when something is configured
+        text = self.get("HEADERS")
+        if not text:
+            return {}
+        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415  # only when there are some
 
-        headers = dict(parse_env_headers(self.get("HEADERS") or "", liberal=True))
+        headers = dict(parse_env_headers(text, liberal=True))
         for name, value in headers.items():
             if not (name + value).isascii() or not (name + value).isprintable():
                 # The value is a secret and is not shown.

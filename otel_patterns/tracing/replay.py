@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..journal.read import ReadReport, read_events
 from .delivered import DeliveryRecord
-from .parcels import MAX_BATCH_BYTES, Parcel, batch_of, pack, send
+from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .projection import project
-from .sink import Sink
 from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class ReplayReport:
         delivered: Runs that had been acknowledged whole before.
         unfinished: Runs among `sent` and `delivered` that have not ended.
         unsampled: Runs left out because the sampler decided so.
-        native: Runs left out because their program exported its own spans.
+        native: Runs left out because their program exported its own spans, or because they were imported from a trace.
         owed: Runs that could not be delivered.
         spans: Spans acknowledged now.
         messages: What the destination said about those not delivered.
@@ -110,7 +109,7 @@ def _selected(prefix: list[PatternEvent], selection: Selection, report: ReplayRe
 
 def replay(
     journal_path: str | os.PathLike[str],
-    sink: Sink,
+    sink: Sender,
     selection: Selection,
     *,
     force: bool = False,
@@ -176,7 +175,7 @@ def _missing(trace: RunTrace, delivered: set[str], selection: Selection, report:
     return missing
 
 
-def _send(sink: Sink, record: DeliveryRecord, batch: Sequence[Parcel], report: ReplayReport) -> None:
+def _send(sink: Sender, record: DeliveryRecord, batch: Sequence[Parcel], report: ReplayReport) -> None:
     wait = _FIRST_WAIT_SECONDS
     # After one batch could not be delivered, the others are only tried once.
     attempts = 1 if report.owed else _ATTEMPTS

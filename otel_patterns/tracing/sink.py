@@ -1,17 +1,26 @@
-"""`OtlpSink`: posts encoded spans and reads the answer."""
+"""What a sink is, and `OtlpSink`: posts encoded spans and reads the answer."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import urllib3
+from opentelemetry import context
+from opentelemetry.context import (
+    _SUPPRESS_INSTRUMENTATION_KEY,  # pyright: ignore[reportPrivateUsage]  # the key has no public name
+)
 
 from .endpoint import Endpoint
 from .otlp import CONTENT_TYPE, Answer, read_answer
+from .parcels import Parcel, pack, send
+from .trace import RunTrace, Span
+
+if TYPE_CHECKING:
+    import urllib3
 
 # An OTLP response is a few bytes; what is longer is none.
 _MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -19,15 +28,25 @@ _PIECE_BYTES: Final = 4096
 
 
 class Sink(Protocol):
-    """Where encoded spans are delivered to."""
+    """Where the spans of runs are delivered to, in parcels of its own making."""
 
     @property
     def destination(self) -> str:
         """Name of the receiver, without secrets."""
         ...
 
-    def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
-        """Deliver one ExportTraceServiceRequest and return what became of it. Never raises."""
+    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
+        """Return spans of a run as they wait for delivery."""
+        ...
+
+    def deliver(
+        self, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]
+    ) -> Iterator[tuple[Sequence[Parcel], Answer]]:
+        """Deliver parcels and yield what became of which, while there is time. Never raises."""
+        ...
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Push on what was handed over, and tell whether that was done."""
         ...
 
     def close(self) -> None:
@@ -48,6 +67,8 @@ class OtlpSink:
 
     def _connections(self) -> urllib3.PoolManager:
         """Return this process's connections: a forked child must not write into its parent's."""
+        import urllib3  # noqa: PLC0415  # loaded in the delivery thread: it takes longer than the engine should wait
+
         if self._pool is None or self._pid != os.getpid():
             self._pid = os.getpid()
             self._pool = urllib3.PoolManager(
@@ -63,20 +84,42 @@ class OtlpSink:
         """The URL without secrets."""
         return self._endpoint.destination
 
+    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
+        """Return spans of a run, encoded."""
+        return pack(trace, spans)
+
+    def deliver(
+        self, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]
+    ) -> Iterator[tuple[Sequence[Parcel], Answer]]:
+        """Send parcels in one request, or in several when it is refused, and yield what became of which."""
+        return send(self, parcels, timeout_seconds)
+
+    def flush(self, timeout_seconds: float) -> bool:  # noqa: ARG002  # every answer was read already
+        """Nothing is left to push on: an acknowledged span has arrived."""
+        return True
+
     def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
         """Post one request and read the answer, within the configured time or a shorter one."""
+        import urllib3  # noqa: PLC0415  # as above
+
         seconds = min(self._endpoint.timeout_seconds, timeout_seconds or self._endpoint.timeout_seconds)
+        # An instrumented HTTP client would make a span of the application's of every request of ours.
+        token = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
         try:
             answer = self._post(gzip.compress(body, compresslevel=1, mtime=0) if self._endpoint.gzip else body, seconds)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return Answer("retry", f"{self.destination}: {_reason(error)}")
         except Exception as error:  # noqa: BLE001  # whatever a header or a certificate does: it must be said, not raised
             return Answer("misconfigured", f"{self.destination}: {_reason(error)}")
+        finally:
+            context.detach(token)
         if answer.kind == "acknowledged":
             return answer
         return replace(answer, message=f"{self.destination}: {answer.message}")
 
     def _post(self, data: bytes, seconds: float) -> Answer:
+        import urllib3  # noqa: PLC0415  # as above
+
         deadline = time.monotonic() + seconds
         response = self._connections().request(
             "POST",

@@ -8,25 +8,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..clock import Clock
 from ..errors import Guard
 from ..journal.cursor import Cursor
-from ..journal.tail import RunTail
 from .delivered import DeliveryRecord
 from .otlp import Answer
-from .parcels import Parcel, batch_of, pack, send
-from .projection import project
+from .parcels import Parcel, batch_of
 from .sink import Sink
 from .trace import RunTrace, Span
+
+if TYPE_CHECKING:
+    from ..journal.tail import RunTail
+    from ..model.events import PatternEvent
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
 LINGER_SECONDS: Final = 0.1
 MAX_OUTBOX_BYTES: Final = 64 * 1024 * 1024
 MAX_NOTES: Final = 100_000
+# What is projected before anything is sent: at the end of a process the first runs are delivered, and not none.
+MAX_RUNS_A_TURN: Final = 200
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 # A receiver may ask for more; but it may also be another one by then.
@@ -58,24 +63,34 @@ class _Newborn:
     marker_due: float
 
 
+class _Flush:
+    """Somebody who waits until everything noted so far was tried."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.tried = threading.Event()
+        # Set before `tried` is: what was handed over was pushed on as well.
+        self.is_pushed_on = False
+
+
 class Worker:
     """One delivery thread with all its state: one that was left behind at a shutdown shares nothing with the next."""
 
-    def __init__(self, journal_path: str, sink: Sink, record: DeliveryRecord, *, clock: Clock, guard: Guard) -> None:
+    def __init__(self, journal_path: str, sink: Sink, *, clock: Clock, guard: Guard) -> None:
         self._journal_path = journal_path
         self._sink = sink
-        self._record = record
         self._clock = clock
         self._guard = guard
         # The one thing that `put` shares with the thread: a SimpleQueue may be re-entered from a signal handler, an
-        # Event or a Condition may not. An Event in it is a flush that waits; None only wakes the thread.
-        self._notes: queue.SimpleQueue[Note | threading.Event | None] = queue.SimpleQueue()
+        # Event or a Condition may not. A `_Flush` in it waits; None only wakes the thread.
+        self._notes: queue.SimpleQueue[Note | _Flush | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing_at: float | None = None
         self._closing = threading.Event()
-        self._flushes: list[threading.Event] = []
+        self._flushes: list[_Flush] = []
         self._tail: RunTail | None = None
+        self._record: DeliveryRecord | None = None
         # In the order of their markers, because dicts keep the order of insertion.
         self._newborn: dict[str, _Newborn] = {}
         self._outbox: deque[Parcel] = deque()
@@ -107,14 +122,16 @@ class Worker:
         self._guard.report("owed", f"{reason}: left to `otel-patterns replay`")
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until every note was tried, and tell whether all was acknowledged."""
-        tried = threading.Event()
+        """Wait until every note was tried, and tell whether all was acknowledged, or handed over and pushed on."""
         if self._thread is not None:
-            self._notes.put(tried)
+            flush = _Flush(timeout_seconds)
+            self._notes.put(flush)
             deadline = self._clock.monotonic() + timeout_seconds
-            while not tried.wait(_FLUSH_POLL_SECONDS):
+            while not flush.tried.wait(_FLUSH_POLL_SECONDS):
                 if self._backoff or self._clock.monotonic() > deadline:
                     return False
+            if not flush.is_pushed_on:
+                return False
         return self._notes.empty() and not self._outbox and not self.left_out
 
     def close(self, timeout_seconds: float) -> None:
@@ -139,10 +156,12 @@ class Worker:
                 time.sleep(_FIRST_BACKOFF_SECONDS)
         with self._guard.protect("delivery"):
             self._leave_rest()
-            self._sink.close()
-            self._record.close()
+            if self._record is not None:
+                self._record.close()
             if self._tail is not None:
                 self._tail.close()
+            # Last, because the application's processors may take their time.
+            self._sink.close()
 
     def _leave_rest(self) -> None:
         """Count what is left when the thread ends."""
@@ -162,10 +181,23 @@ class Worker:
                 self._handle(run_id, run_notes)
         self._send_markers()
         self._send()
-        for tried in self._flushes:
-            tried.set()
+        self._answer_flushes()
+        return self._closing_at is None or self._has_time_for_more()
+
+    def _has_time_for_more(self) -> bool:
+        remaining = self._remaining_seconds()
+        return remaining is not None and remaining > 0 and not self._backoff and not self._notes.empty()
+
+    def _answer_flushes(self) -> None:
+        if not self._flushes:
+            return
+        is_pushed_on = False
+        with self._guard.protect("delivery"):
+            is_pushed_on = self._sink.flush(max(flush.timeout_seconds for flush in self._flushes))
+        for flush in self._flushes:
+            flush.is_pushed_on = is_pushed_on
+            flush.tried.set()
         self._flushes.clear()
-        return self._closing_at is None
 
     def _reaches_receiver(self) -> bool:
         """Wait until the receiver is due, and try with what is packed already.
@@ -184,17 +216,19 @@ class Worker:
         note = self._take(self._wait_seconds())
         linger_until = self._clock.monotonic() + LINGER_SECONDS
         while note is not None:
-            if isinstance(note, threading.Event):
+            if isinstance(note, _Flush):
                 # Somebody waits: no lingering.
                 self._flushes.append(note)
                 note = self._take(0)
                 continue
             notes.setdefault(note.run_id, []).append(note)
+            if len(notes) == MAX_RUNS_A_TURN:
+                break
             remaining = 0.0 if self._closing_at is not None else linger_until - self._clock.monotonic()
             note = self._take(remaining) if remaining > 0 or self._closing_at is not None else None
         return notes
 
-    def _take(self, seconds: float) -> Note | threading.Event | None:
+    def _take(self, seconds: float) -> Note | _Flush | None:
         try:
             return self._notes.get(timeout=seconds) if seconds > 0 else self._notes.get_nowait()
         except queue.Empty:
@@ -227,7 +261,7 @@ class Worker:
             self.leave_out(len(missing), f"run {run_id} is not in the journal any more")
         # A stage depends only on the events before its end, so one projection serves all that closed. What stands
         # behind the first terminal line changes the fold, never the trace.
-        trace = project(events, closed_by=closing)
+        trace = _project(events, closed_by=closing)
         if trace is not None:
             self._pack(trace, [*((trace.root,) if trace.root is not None else ()), *trace.stages])
 
@@ -236,8 +270,17 @@ class Worker:
 
     def _tail_of_journal(self) -> RunTail:
         if self._tail is None:
+            # Loaded in this thread: what reads events takes longer to load than the engine should wait.
+            from ..journal.tail import RunTail  # noqa: PLC0415
+
             self._tail = RunTail(self._journal_path, clock=self._clock)
         return self._tail
+
+    def _record_of_destination(self) -> DeliveryRecord:
+        # Not before something was acknowledged: only then the destination is known for good.
+        if self._record is None:
+            self._record = DeliveryRecord(self._journal_path, self._sink.destination, guard=self._guard)
+        return self._record
 
     def _send_markers(self) -> None:
         if self._closing_at is not None:
@@ -254,7 +297,7 @@ class Worker:
     def _send_marker(self, note: Note) -> None:
         tail = self._tail_of_journal()
         tail.catch_up()
-        trace = project(tail.events(note.run_id, note.start, note.end, made_here=self._made_here(note.run_id)))
+        trace = _project(tail.events(note.run_id, note.start, note.end, made_here=self._made_here(note.run_id)))
         if trace is None or trace.marker is None:
             # Another process ended the run.
             tail.forget(note.run_id)
@@ -265,12 +308,12 @@ class Worker:
     def _pack(self, trace: RunTrace, spans: Sequence[Span]) -> None:
         if not spans or not trace.sampled or trace.native:
             return
-        parcel = pack(trace, spans)
-        if self._outbox_bytes + len(parcel.body) > MAX_OUTBOX_BYTES:
+        parcel = self._sink.pack(trace, spans)
+        if self._outbox_bytes + parcel.size > MAX_OUTBOX_BYTES:
             self.leave_out(len(spans), "too much waits for the collector")
             return
         self._outbox.append(parcel)
-        self._outbox_bytes += len(parcel.body)
+        self._outbox_bytes += parcel.size
 
     def _send(self) -> None:
         while self._outbox:
@@ -282,21 +325,25 @@ class Worker:
                 return
             batch = batch_of(self._outbox)
             for _ in batch:
-                self._outbox_bytes -= len(self._outbox.popleft().body)
+                self._outbox_bytes -= self._outbox.popleft().size
             self._deliver(batch)
 
     def _deliver(self, batch: Sequence[Parcel]) -> None:
-        for parcels, answer in send(self._sink, batch, self._remaining_seconds):
+        for parcels, answer in self._sink.deliver(batch, self._remaining_seconds):
             if answer.kind == "acknowledged":
                 self._backoff = 0.0
                 spans_by_run: dict[str, list[str]] = {}
                 for parcel in parcels:
                     spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
-                self._record.add(spans_by_run)
+                self._record_of_destination().add(spans_by_run)
+            elif answer.kind == "handed_over":
+                # Not on record: nobody has said that it arrived, so a replay still owes it.
+                self._backoff = 0.0
+                self._guard.count("handed_over", sum(len(parcel.span_ids) for parcel in parcels))
             elif answer.kind == "retry":
                 self._back_off(answer)
                 self._outbox.extendleft(reversed(parcels))
-                self._outbox_bytes += sum(len(parcel.body) for parcel in parcels)
+                self._outbox_bytes += sum(parcel.size for parcel in parcels)
             else:
                 self._backoff = 0.0
                 self.left_out += sum(len(parcel.span_ids) for parcel in parcels)
@@ -311,3 +358,9 @@ class Worker:
         asked = min(answer.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
         seconds = max(self._backoff * _JITTER.uniform(0.8, 1.2), asked)
         self._retry_at = self._clock.monotonic() + seconds
+
+
+def _project(events: Sequence[PatternEvent], **only: AbstractSet[str]) -> RunTrace | None:
+    from .projection import project  # noqa: PLC0415  # as above
+
+    return project(events, **only)
