@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         InvalidEventError,
         InvalidRunError,
+        InvalidTraceError,
         JournalError,
         OtelPatternsError,
     )
@@ -23,24 +24,32 @@ if TYPE_CHECKING:
     from .model.events import PatternEvent
     from .model.fold import fold, fold_run
     from .model.runs import PatternRun
-    from .runner import pattern_run
+    from .processor import JsonlSpanProcessor
+    from .runner import current_run, pattern_run
     from .store.aggregator import PatternRunAggregator
     from .store.job_state_store import JobStateStore
+    from .tracing.reverse import IncompleteEvent, TraceEvents, events_from_trace
 
 __all__ = [
     "ConfigurationError",
+    "IncompleteEvent",
     "InvalidEventError",
     "InvalidRunError",
+    "InvalidTraceError",
     "JobStateStore",
     "JournalError",
+    "JsonlSpanProcessor",
     "OtelPatternsError",
     "PatternEvent",
     "PatternEventEmitter",
     "PatternRun",
     "PatternRunAggregator",
     "Receipt",
+    "TraceEvents",
     "configure",
+    "current_run",
     "emit_pattern_event",
+    "events_from_trace",
     "fold",
     "fold_run",
     "pattern_run",
@@ -49,18 +58,24 @@ __all__ = [
 
 _HOMES = {
     "ConfigurationError": "errors",
+    "IncompleteEvent": "tracing.reverse",
     "InvalidEventError": "errors",
     "InvalidRunError": "errors",
+    "InvalidTraceError": "errors",
     "JobStateStore": "store.job_state_store",
     "JournalError": "errors",
+    "JsonlSpanProcessor": "processor",
     "OtelPatternsError": "errors",
     "PatternEvent": "model.events",
     "PatternEventEmitter": "emit",
     "PatternRun": "model.runs",
     "PatternRunAggregator": "store.aggregator",
     "Receipt": "journal.append",
+    "TraceEvents": "tracing.reverse",
     "configure": "emit",
+    "current_run": "runner",
     "emit_pattern_event": "emit",
+    "events_from_trace": "tracing.reverse",
     "fold": "model.fold",
     "fold_run": "model.fold",
     "pattern_run": "runner",

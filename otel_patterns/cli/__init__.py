@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> i
 
 def _run(argv: Sequence[str] | None, clock: Clock, output: Output) -> int:
     try:
-        arguments = build_parser(clock).parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = build_parser(clock, given).parse_args(given)
     except SystemExit as end:
         # argparse has printed help, version or what is wrong.
         return end.code if isinstance(end.code, int) else DONE

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from ..clock import Clock
 from ..model import names
 from ..settings import TABLE
-from .moments import parse_moment
+from .moments import parse_moment, parse_seconds
 
 PROGRAM: Final = "otel-patterns"
 DESCRIPTION: Final = "See the runs of an engine: events from the journal, runs folded from them, and their traces."
@@ -21,14 +19,13 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 
 '{PROGRAM} COMMAND --help' shows examples."""
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """One option, or a positional argument when its only flag has no dash. `kind` says how its text is read."""
 
     flags: tuple[str, ...]
     help: str
     metavar: str | None = None
-    kind: Literal["text", "switch", "moment", "count", "texts"] = "text"
+    kind: Literal["text", "switch", "moment", "count", "texts", "repeated", "seconds", "rest"] = "text"
     choices: tuple[str, ...] | None = None
 
     @property
@@ -37,8 +34,7 @@ class Argument:
         return not self.flags[0].startswith("-")
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One subcommand. `module` of this package has its `execute(arguments, output, clock) -> exit code`."""
 
     name: str
@@ -63,6 +59,7 @@ _RUN: Final = Argument(("--run", "--pattern-run-id"), "only this run", "PRUN-ID"
 _PATTERN: Final = Argument(("--pattern", "--pattern-id"), "only this pattern", "PAT-ID")
 _STEP: Final = Argument(("--step", "--step-id"), "only this step", "STEP-ID")
 _TIME: Final = "an RFC 3339 time, or an age like 45s, 10m, 2h, 3d"
+_DURATION: Final = "a number of seconds, or a time like 90s, 10m, 2h"
 _JSON: Final = "print JSON, one object a line"
 
 COMMANDS: Final = (
@@ -179,8 +176,83 @@ COMMANDS: Final = (
             *COMMON,
         ),
     ),
+    Command(
+        "import-trace",
+        "import_trace",
+        "put the events of a saved trace into the journal",
+        "Rebuild the events of the runs in a saved trace, and append those that the journal does not have. A trace is "
+        "OTLP as JSON or protobuf, or what Jaeger, its UI or Tempo gives. Imported runs are never sent again. "
+        "Exit code 0 when all that the trace tells of is whole in the journal, 1 when something is not.",
+        (
+            f"{PROGRAM} import-trace --dry-run trace.json",
+            f"curl -s http://localhost:16686/api/v3/traces/01a204a5c350b6ee831a58c087a50bde | {PROGRAM} import-trace -",
+            f"{PROGRAM} import-trace --json trace.json | jq .incomplete",
+        ),
+        (
+            Argument(("files",), "saved traces; '-' or none is stdin", "FILE", "texts"),
+            Argument(("--dry-run",), "only tell what would be imported", kind="switch"),
+            Argument(("--json",), _JSON, kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
+        "exec",
+        "exec",
+        "run a command as a pattern run",
+        "Run a command and record it as a pattern run. The command's input, output, signals and exit code pass through "
+        "unchanged; nothing else is printed. Options stand before the command, and '--' before a command that begins "
+        "with a dash. Exit codes beside those of the command: 124 when it timed out, 126 when it cannot be executed, "
+        "127 when it is not found, 2 for wrong usage; a command that a signal ended ends us by the same signal.",
+        (
+            f"{PROGRAM} exec -- pytest -q",
+            f"{PROGRAM} exec --job-id JOB-NIGHTLY-12 --timeout 10m --artifact 'dist/*.whl' -- python -m build",
+            f"{PROGRAM} exec --pattern-id PAT-DEPLOY-001 --input stage=test --input replicas=3 -- ./deploy.sh",
+        ),
+        (
+            Argument(("--pattern-id",), "the pattern (else PAT- and the command's name)", "PAT-ID"),
+            Argument(("--job-id",), "the job (else a new JOB-<ULID>)", "JOB-ID"),
+            Argument(("--step-id",), "the step", "STEP-ID"),
+            Argument(("--operation-kind",), "the kind of operation (else the command's name)", "KIND"),
+            Argument(("--timeout",), f"end the command and its process group after {_DURATION}", "TIME", "seconds"),
+            Argument(
+                ("--grace",),
+                "how long it may take to end after a time-out, SIGTERM or SIGHUP before it is killed (else 5s)",
+                "TIME",
+                "seconds",
+            ),
+            Argument(
+                ("--artifact",),
+                "record the files that match and were created or changed; may be repeated",
+                "GLOB",
+                "repeated",
+            ),
+            Argument(
+                ("--input",),
+                "record an input; numbers, true and false as such, anything else as text; may be repeated",
+                "KEY=VALUE",
+                "repeated",
+            ),
+            Argument(("--verbose",), "say on stderr which run it was, and all that went wrong with it", kind="switch"),
+            Argument(
+                ("--journal",), f"write to this journal (else OTEL_PATTERNS_JOURNAL, else {TABLE[0].default})", "PATH"
+            ),
+            Argument(("argv",), "the command and its arguments", "COMMAND", "rest"),
+        ),
+    ),
 )
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wraps its description when somebody asks for it: wrapping takes a module that no command needs."""
+
+    def format_help(self) -> str:
+        """Return the help text."""
+        import textwrap  # noqa: PLC0415  # see the class
+
+        if self.description is not None:
+            self.description = textwrap.fill(self.description, _HELP_WIDTH)
+        return super().format_help()
 
 
 class _Version(argparse.Action):
@@ -193,9 +265,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser(clock: Clock) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; ages are counted back from the clock's present time."""
-    parser = argparse.ArgumentParser(
+def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of this command line; ages are counted back from the clock's present time.
+
+    When it begins with a command, as it nearly always does, the parser knows no other: making all of them takes longer
+    than many a command.
+    """
+    given = BY_NAME.get(argv[0]) if argv else None
+    parser = _Parser(
         PROGRAM,
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -207,11 +284,11 @@ def build_parser(clock: Clock) -> argparse.ArgumentParser:
     for argument in COMMON:
         _add(parser, argument, clock)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in COMMANDS if given is None else (given,):
         subparser = commands.add_parser(
             command.name,
             help=command.summary,
-            description=textwrap.fill(command.description, _HELP_WIDTH),
+            description=command.description,
             epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -231,15 +308,19 @@ def _add(parser: argparse.ArgumentParser, argument: Argument, clock: Clock) -> N
         options["action"] = "store_true"
     elif argument.kind == "texts":
         options["nargs"] = "*"
+    elif argument.kind == "rest":
+        options["nargs"] = argparse.REMAINDER
+    elif argument.kind == "repeated":
+        options.update(action="append", default=[])
     else:
         options["type"] = _readers(clock).get(argument.kind, str)
-    if argument in COMMON:
+    if any(argument.flags == common.flags for common in COMMON):
         # Accepted before and after the command: the second parser must not undo what the first one read.
         options["default"] = argparse.SUPPRESS
     parser.add_argument(*argument.flags, **options)
 
 
-def _readers(clock: Clock) -> dict[str, Callable[[str], int]]:
+def _readers(clock: Clock) -> dict[str, Callable[[str], float]]:
     def moment(text: str) -> int:
         try:
             return parse_moment(text, clock.now_unix_nano())
@@ -251,4 +332,10 @@ def _readers(clock: Clock) -> dict[str, Callable[[str], int]]:
             raise argparse.ArgumentTypeError(f"{text!r} is no number: give 0 or more")
         return int(text)
 
-    return {"moment": moment, "count": count}
+    def seconds(text: str) -> float:
+        try:
+            return parse_seconds(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return {"moment": moment, "count": count, "seconds": seconds}

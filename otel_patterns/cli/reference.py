@@ -29,6 +29,8 @@ Data goes to stdout, everything else to stderr.
 | 130 | ended by Ctrl-C, as `events --follow` is |
 | 141 | the reader of stdout went away, as `head` does |
 
+`exec` has the exit codes of its command.
+
 Text from events is shown in one line with control characters, escape sequences and what changes the direction of
 text as `\\xNN` or `\\uNNNN`, also when stdout is no terminal. Colours are used on a terminal unless `NO_COLOR` is set.
 """
@@ -42,9 +44,13 @@ What `--json` prints is a contract: one JSON object a line, UTF-8.
 | `events --json` | the event as it stands in the journal, byte by byte, keys of other writers included |
 | `runs --json` | a run as `pattern_run.v1.json` describes it |
 | `run --json` | the same with `trace_id` (32 hex digits; the caller's when the run joined its trace) and `links` |
+| `import-trace --json` | `pattern_run_id`, how many `events` its trace has and how many are `new`, `incomplete` |
 
 `links` is an object with the URL of the trace for each program that is configured: `jaeger`
 (`OTEL_PATTERNS_JAEGER_URL`) and `grafana` (`OTEL_PATTERNS_GRAFANA_URL`, `OTEL_PATTERNS_GRAFANA_DATASOURCE`).
+
+`incomplete` is an array of what is not whole, `{event_id, event_type, reason, details_sha256}`; all but the reason may
+be null.
 
 ## In place of the guide's modules
 
@@ -75,7 +81,7 @@ def _section(command: Command) -> str:
 def _rows(arguments: tuple[Argument, ...]) -> Iterator[str]:
     for argument in arguments:
         if argument.is_positional:
-            words = f"{argument.metavar}…" if argument.kind == "texts" else f"{argument.metavar}"
+            words = f"{argument.metavar}…" if argument.kind in ("texts", "rest") else f"{argument.metavar}"
         else:
             value = "" if argument.kind == "switch" else f" {argument.metavar or '|'.join(argument.choices or ())}"
             words = ", ".join(argument.flags) + value

@@ -54,7 +54,7 @@ def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run:
         (report.delivered, "delivered before"),
         (report.unfinished, "of these still going on"),
         (report.unsampled, "not sampled (--unsampled sends them)"),
-        (report.native, "exported by their own program"),
+        (report.native, "exported by their own program or imported"),
         (report.owed, "owed"),
     ):
         if number:

@@ -81,7 +81,9 @@ def _show_header(run: PatternRun, trace: RunTrace, links: Mapping[str, str], out
     if total is not None and run.duration_seconds is not None and show_seconds(total / 1e3) != duration:
         duration += f" ({show_seconds(total / 1e3)} with what came before the execution)"
     note = ""
-    if trace.native:
+    if trace.native and not trace.sampled:
+        note = "  (not sampled; its program has not exported it)"
+    elif trace.native:
         note = "  (spans are exported by the program itself)"
     elif not trace.sampled:
         note = "  (not sampled; `replay --unsampled` sends it)"

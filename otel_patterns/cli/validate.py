@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
 from ..errors import Problem, shorten
 from ..model.envelope import check_event
 from .documents import Document, read_documents_of
+from .input import STDIN, name_of, read_input
 from .output import Output, Styled
 
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
 
-STDIN: Final = "-"
 Check = Callable[[object], list[Problem]]
 
 
@@ -42,11 +41,11 @@ def _validate(files: list[str], kind: str, check: Check, output: Output) -> int:
     documents = wrong = 0
     unread = False
     for name in files or [STDIN]:
-        data = _read(name, output)
+        data = read_input(name, output)
         if data is None:
             unread = True
             continue
-        for document in read_documents_of("stdin" if name == STDIN else name, data):
+        for document in read_documents_of(name_of(name), data):
             documents += 1
             problems = [document.problem] if document.problem is not None else check(document.value)
             wrong += bool(problems)
@@ -58,19 +57,6 @@ def _validate(files: list[str], kind: str, check: Check, output: Output) -> int:
     elif documents:
         output.say(f"{one} {'is' if documents == 1 else 'are'} valid")
     return 1 if wrong or unread else 0
-
-
-def _read(name: str, output: Output) -> bytes | None:
-    try:
-        if name != STDIN:
-            with open(name, "rb") as file:
-                return file.read()
-        if sys.stdin.isatty():
-            output.say("reading from the terminal; end with Ctrl-D")
-        return sys.stdin.buffer.read()
-    except OSError as error:
-        output.say(f"{name}: {error.strerror or error}")
-        return None
 
 
 def _show(document: Document, problem: Problem, output: Output) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from otel_patterns.cli import main
 from otel_patterns.model.times import format_timestamp
-from tests.fakes import START_UNIX_NANO, FakeClock
+from otel_patterns.testing import START_UNIX_NANO, FakeClock
 
 RUN_ID = "PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7V"
 JOB_ID = "JOB-NIGHTLY-12"

@@ -3,7 +3,7 @@
 import pytest
 
 from otel_patterns.cli.moments import parse_moment, show_moment, show_seconds
-from tests.fakes import START_UNIX_NANO
+from otel_patterns.testing import START_UNIX_NANO
 
 SECOND = 1_000_000_000
 

@@ -9,7 +9,7 @@ import pytest
 from dirty_equals import IsPartialDict
 
 from otel_patterns.model.ids import trace_id
-from tests.fakes import START_UNIX_NANO
+from otel_patterns.testing import START_UNIX_NANO
 from tests.unit.cli.support import JOB_ID, RUN_ID, call, event, whole_run, write_journal
 
 OTHER_RUN = "PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7W"
@@ -168,6 +168,17 @@ def test_run_not_sampled_says_so(tmp_path: Path) -> None:
     """Nobody should look for a trace that was never sent."""
     lines = run_of(tmp_path, [event("execution.started", details={"otel": {"v": 1, "sampled": False}})])
     assert any("not sampled" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "wanted"), [(True, "exported by the program itself"), (False, "its program has not exported it")]
+)
+def test_run_native_says_who_exported_it(tmp_path: Path, wanted: str, *, sampled: bool) -> None:
+    """The trace of a native run is its program's; of one that was not sampled there is none, and no replay sends it."""
+    otel = {"v": 1, "native": True, "sampled": sampled}
+    shown = "\n".join(run_of(tmp_path, [event("execution.started", details={"otel": otel})]))
+    assert wanted in shown
+    assert "replay --unsampled" not in shown
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from otel_patterns.cli.output import ASCII, UNICODE
 from otel_patterns.cli.waterfall import draw, waterfall_of
 from otel_patterns.model.events import PatternEvent
-from tests.fakes import START_UNIX_NANO
+from otel_patterns.testing import START_UNIX_NANO
 from tests.unit.cli.support import event
 
 
