@@ -9,7 +9,7 @@ from typing import Any
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.times import format_timestamp
-from tests.fakes import START_UNIX_NANO
+from otel_patterns.testing import START_UNIX_NANO
 
 SEED = Path(__file__).parent / "data" / "seed"
 SCHEMA = Path(__file__).parent.parent / "schema"

@@ -4,7 +4,7 @@ A comment above a block says what a test has to know. `<!-- key: value; key: val
 
 | key | meaning |
 |---|---|
-| `needs: jaeger` | run only where this server is, with its addresses in place of the default ones |
+| `needs: jaeger` | run only where this server or package is, with its addresses in place of the default ones |
 | `start: jaeger`, `stop: jaeger` | not run: the test starts or stops its own server |
 | `file: NAME` | saved under this name and not run |
 | `exit: N` | ends with this exit code |

@@ -7,8 +7,7 @@ from typing import Any
 
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
-
-from .fakes import FakeClock
+from otel_patterns.testing import FakeClock
 
 RUN_ID = "PRUN-01M82ABGTGPVQ866JRR23TA2YY"
 JOB_ID = "JOB-01M82ABGTGPVQ866JRR23TA2YZ"
@@ -106,3 +105,15 @@ def failed_run(
         ),
         stream.event(event_type, details, status=names.FAILED),
     ]
+
+
+def golden_runs() -> list[PatternEvent]:
+    """Return the events of an ended run with a link, a failed one, one still going on, a child and a foreign one."""
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    second, third, fourth, foreign = (Stream(f"PRUN-{letter * 26}") for letter in "1234")
+    events = semgrep_run(traceparent=caller, tracestate="a=b", join="link")
+    events += failed_run(second, exit_code=1, error_type="tool_error", error_message="no", otel={"span": {}})
+    events += semgrep_run(third)[:5]
+    events += semgrep_run(fourth, traceparent=caller, join="child", remote=True)
+    events += [foreign.event(names.EXECUTION_COMPLETED, {"exit_code": 0}, status="warning")]
+    return events

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "otel_patterns"
 # import-linter knows outside packages only as a whole.
 ALLOWED = {
-    "opentelemetry.sdk": {"tracing", "testing.py"},
+    "opentelemetry.sdk": {"tracing"},
     "opentelemetry.proto": {"tracing"},
     "google.protobuf": {"tracing"},
     "urllib3": {"tracing"},

@@ -30,6 +30,8 @@ def pinned(name: str) -> list[Requirement]:
         ("dependencies", "dev.txt"),
         ("dev", "dev.txt"),
         ("semgrep", "semgrep.txt"),
+        ("dependencies", "logfire.txt"),
+        ("logfire", "logfire.txt"),
     ],
 )
 def test_compiled_requirements_satisfy_pyproject(table: str, file: str) -> None:
@@ -48,7 +50,7 @@ def test_runtime_pins_are_those_of_dev() -> None:
     assert [str(pin) for pin in pinned("runtime.txt") if str(pin) not in dev] == []
 
 
-@pytest.mark.parametrize("file", ["runtime.txt", "dev.txt", "semgrep.txt"])
+@pytest.mark.parametrize("file", ["runtime.txt", "dev.txt", "semgrep.txt", "logfire.txt"])
 def test_compiled_requirements_name_no_registry(file: str) -> None:
     """Where packages come from is the matter of whoever installs them."""
     text = (ROOT / "requirements" / file).read_text(encoding="utf-8")

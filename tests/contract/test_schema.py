@@ -12,10 +12,10 @@ from otel_patterns.model.envelope import check_event
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import fold_run
 from otel_patterns.model.runs import PatternRun, check_run
+from otel_patterns.testing import FakeClock
 from tests import documents
 from tests.contract.print_schema import REGENERATE, printed_schemas
 from tests.documents import event_document, run_document
-from tests.fakes import FakeClock
 from tests.schemas import LENIENT_EVENT, RUN, SEED_EVENT, SEED_RUN, STRICT_EVENT
 from tests.traps import DETAIL_VALUES, EVENT_VALUES, EXTRA, RUN_VALUES, verdicts
 

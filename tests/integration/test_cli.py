@@ -49,10 +49,10 @@ def journal(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("argv", [["events"], ["events", "--json", "--limit", "2"], ["--help"], ["run", "--help"]])
 def test_start_of_quick_commands_loads_no_heavy_library(journal: str, argv: list[str]) -> None:
-    """Reading events and asking for help start fast: neither pydantic nor OpenTelemetry is imported."""
+    """Reading events and asking for help start fast: none of pydantic, msgspec and OpenTelemetry is imported."""
     program = (
         "import sys; from otel_patterns.cli import main; code = main(sys.argv[1:]);"
-        "heavy = {'pydantic', 'pydantic_core', 'opentelemetry', 'google', 'urllib3', 'rich'};"
+        "heavy = {'pydantic', 'pydantic_core', 'msgspec', 'opentelemetry', 'google', 'urllib3', 'rich'};"
         "print(code, sorted(heavy & {name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
     )
     result = run(sys.executable, "-c", program, "--journal", journal, *argv)

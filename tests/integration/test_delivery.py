@@ -156,7 +156,7 @@ def test_receiver_that_does_not_answer_is_not_projected_for(
     def project(*_arguments: object, **_named: object) -> None:
         projected.append("a run")
 
-    monkeypatch.setattr(worker, "project", project)
+    monkeypatch.setattr(worker, "_project", project)
     for _ in range(50):
         run_once(emitter)
     assert not emitter.flush(1)

@@ -1,13 +1,16 @@
 """The code of the documentation that needs a server, run against a real one."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.backends.servers import JaegerServer, Server, TempoServer
 from tests.integration.conftest import StartBackend
-from tests.pages import DEFAULT_OTLP, Shell, blocks, executed_pages
+from tests.pages import DEFAULT_OTLP, ROOT, Block, Shell, blocks, executed_pages
 
+# Where `make logfire` puts it.
+LOGFIRE_PYTHON = Path(sys.prefix) / "logfire" / "bin" / "python"
 JAEGER_QUERY = "http://localhost:16686"
 TEMPO_QUERY = "http://localhost:3200"
 
@@ -46,12 +49,26 @@ def test_page_with_tempo_runs_from_top_to_bottom(
     run_page(page, tmp_path, "tempo", start_backend(TempoServer(tmp_path)), TEMPO_QUERY)
 
 
+@pytest.mark.skipif(not LOGFIRE_PYTHON.exists(), reason="logfire is not installed: `make logfire`")
+@pytest.mark.parametrize("page", pages_with("logfire"), ids=lambda page: page.name)
+def test_page_with_logfire_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    """A reader who has installed Logfire gets what the page says."""
+    shell = Shell(tmp_path)
+    shell.run(Block("bash", f"PYTHONPATH={ROOT}\nPATH={LOGFIRE_PYTHON.parent}:$PATH\n"))
+    for block in blocks(page):
+        if block.is_run:
+            shell.run(block)
+
+
 def test_pages_with_servers_are_those_that_speak_of_them() -> None:
     """The guard itself: none of these pages has lost its blocks."""
     assert [page.name for page in pages_with("jaeger")] == [
         "README.md",
         "tutorial.md",
         "collector-down.md",
+        "import-trace.md",
         "jaeger.md",
+        "otel-native-program.md",
     ]
     assert [page.name for page in pages_with("tempo")] == ["grafana-tempo.md"]
+    assert [page.name for page in pages_with("logfire")] == ["logfire.md"]

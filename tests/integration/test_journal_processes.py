@@ -18,7 +18,7 @@ import pytest
 from otel_patterns.clock import SYSTEM_CLOCK
 from otel_patterns.journal.append import Journal, Receipt
 from otel_patterns.journal.follow import follow_lines
-from otel_patterns.journal.read import read_lines
+from otel_patterns.journal.lines import read_lines
 from otel_patterns.journal.tail import RunTail
 from otel_patterns.model.events import PatternEvent
 from tests.faults.programs import run
@@ -158,10 +158,10 @@ def test_follow_sees_lines_within_a_quarter_of_a_second(
 def test_follow_through_rotation_of_contended_journal_sees_every_line(path: Path, journal: Journal) -> None:
     """While four threads write and the file is renamed away again and again, each line comes exactly once."""
     follower = Follower(path)
-    total = 4 * 150
+    total = 4 * 400
 
     def append_all(writer: str) -> None:
-        for number in range(150):
+        for number in range(400):
             journal.append(line_of(writer, number, largest=2000))
             time.sleep(0.002)
 
@@ -182,7 +182,7 @@ def test_follow_through_rotation_of_contended_journal_sees_every_line(path: Path
         follower.stop()
     assert follower.restarts == ["replaced"] * 3
     assert sorted(follower.lines) == sorted(
-        line_of(f"t{thread}", number, largest=2000) for thread in range(4) for number in range(150)
+        line_of(f"t{thread}", number, largest=2000) for thread in range(4) for number in range(400)
     )
 
 

@@ -23,7 +23,7 @@ from otel_patterns.tracing.projection import project
 from otel_patterns.tracing.replay import Selection, replay, traces_of
 from otel_patterns.tracing.sink import OtlpSink
 from tests.receiver import Receiver, Reply
-from tests.streams import PATTERN_ID, Stream, failed_run, semgrep_run
+from tests.streams import PATTERN_ID, Stream, golden_runs, semgrep_run
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 RUNS = 400
@@ -40,15 +40,8 @@ def sink_for(receiver: Receiver) -> OtlpSink:
 
 
 def journal_of_runs(path: Path) -> None:
-    """Write a journal with an ended run, a failed one, one still going on, a linked one and a foreign one."""
-    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    second, third, fourth, foreign = (Stream(f"PRUN-{letter * 26}") for letter in "1234")
-    events = semgrep_run(traceparent=caller, tracestate="a=b", join="link")
-    events += failed_run(second, exit_code=1, error_type="tool_error", error_message="no", otel={"span": {}})
-    events += semgrep_run(third)[:5]
-    events += semgrep_run(fourth, traceparent=caller, join="child", remote=True)
-    events += [foreign.event(names.EXECUTION_COMPLETED, {"exit_code": 0}, status="warning")]
-    write(path, events)
+    """Write the journal whose bytes are golden."""
+    write(path, golden_runs())
 
 
 def test_replay_sends_what_is_owed_and_then_nothing(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import ABANDONED
 from otel_patterns.model.times import format_timestamp
+from otel_patterns.testing import START_UNIX_NANO
 from tests.documents import DETAILS, event_document, run_document
-from tests.fakes import START_UNIX_NANO
 from tests.traps import DETAIL_VALUES, EVENT_VALUES, EXTRA, RUN_VALUES, Values
 
 # What json.loads can return: text with lone surrogates, infinite and endless numbers; parse_constant takes out NaN.

@@ -20,8 +20,8 @@ from otel_patterns.model.envelope import check_event, is_event, new_event_docume
 from otel_patterns.model.events import PatternEvent, event_of
 from otel_patterns.model.times import format_timestamp, parse_timestamp
 from otel_patterns.model.values import as_object, to_json_object, to_json_value
+from otel_patterns.testing import FakeClock
 from tests.documents import event_document
-from tests.fakes import FakeClock
 from tests.property.strategies import event_documents, json_values
 
 ENOUGH = 100

@@ -12,8 +12,8 @@ from pydantic_core import to_json
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.values import to_json_object, to_json_value
+from otel_patterns.testing import FakeClock
 from tests.documents import PATTERN_ID
-from tests.fakes import FakeClock
 from tests.nasty import NASTY
 from tests.property.strategies import json_values
 

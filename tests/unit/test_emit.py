@@ -23,10 +23,10 @@ from otel_patterns import (
     shutdown,
 )
 from otel_patterns.clock import encode_ulid
-from otel_patterns.journal.read import MAX_LINE_BYTES
 from otel_patterns.model import names
+from otel_patterns.model.names import MAX_LINE_BYTES
+from otel_patterns.testing import FakeClock
 from otel_patterns.tracing.origin import Origin
-from tests.fakes import FakeClock
 from tests.schemas import SEED_EVENT
 from tests.streams import JOB_ID, PATTERN_ID, RUN_ID
 
