@@ -25,7 +25,11 @@ def pids_of(line: bytes) -> list[int]:
 @pytest.mark.parametrize("number", ENDING)
 def test_exec_killed_ends_command_and_run(tmp_path: Path, number: int) -> None:
     """Who ends us ends the command's whole group; the run is cancelled, and the signal is told to our parent."""
-    family = "import os, time; child = os.fork(); child and print(os.getpid(), child, flush=True); time.sleep(60)"
+    # Told by the child itself: until it runs, Python forgets the signals that come.
+    family = (
+        "import os, time; end, begin = os.pipe(); child = os.fork(); child or os.write(begin, b'.'); "
+        "child and os.read(end, 1) and print(os.getpid(), child, flush=True); time.sleep(60)"
+    )
     with executing("--", sys.executable, "-c", family, folder=tmp_path) as process:
         assert process.stdout is not None
         pids = pids_of(process.stdout.readline())
