@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError
-from .journal.append import Receipt, append_once, open_journal
+from .journal.append import Receipt, append_to_job, open_journal
 from .journal.appended import AppendedIds
 from .model import names
 from .model.details import check_details, fits_details
@@ -98,8 +98,8 @@ class Channel:
         if AppendedIds.wanted and receipt.state != "lost":
             self.journal.appended.add(document["event_id"])
         try:
-            if job_scoped or self._is_job_scoped:
-                self._append_to_job(document["job_id"], receipt, line)
+            if receipt.state == "journaled" and (job_scoped or self._is_job_scoped):
+                append_to_job(self.journal, document["job_id"], line)
             if self.delivery is not None:
                 self._notify(self.delivery, document, receipt, is_first=is_first)
             if event_type in names.TERMINAL_EVENT_TYPES:
@@ -115,11 +115,6 @@ class Channel:
         else:
             run_id, event_type = document["pattern_run_id"], document["event_type"]
             delivery.notify(run_id, event_id, event_type, start, end, is_first=is_first)
-
-    def _append_to_job(self, job_id: str, receipt: Receipt, line: bytes) -> None:
-        if receipt.state == "journaled":
-            path = os.path.join(os.path.dirname(self.journal.path), "jobs", job_id, "pattern_events.jsonl")
-            append_once(path, line, lock_path=f"{self.journal.path}.lock", guard=self.guard)
 
     def _report_details(self, document: Mapping[str, Any]) -> None:
         event_type = document["event_type"]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .channel import Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError, Problem
-from .journal.append import Receipt
+from .journal.append import JOURNAL_NAME, Receipt
 from .journal.read import Filter, read_events
 from .model.envelope import checked_event_document, new_event_document
 from .model.events import PatternEvent, event_of
 from .model.names import EVENT_KEYS
-from .settings import EXIT_SECONDS, Settings
+from .settings import EXIT_SECONDS, Settings, checked_path
 from .tracing.route import find_route
 
 
@@ -40,7 +40,7 @@ class PatternEventEmitter:
     """
 
     def __init__(self, events_dir: str | os.PathLike[str] | None = None, *, channel: Channel | None = None) -> None:
-        journal = None if events_dir is None else os.path.join(_checked_path("events_dir", events_dir), JOURNAL_NAME)
+        journal = None if events_dir is None else os.path.join(checked_path("events_dir", events_dir), JOURNAL_NAME)
         self.channel = channel or channel_of(journal)
         self.global_log = Path(self.channel.journal.path)
         self.events_dir = self.global_log.parent
@@ -113,15 +113,6 @@ class PatternEventEmitter:
         """
         delivery = self.channel.delivery
         return self.channel.journal.flush() == 0 and (delivery is None or delivery.flush(timeout_seconds))
-
-
-JOURNAL_NAME: Final = "pattern_events.jsonl"
-
-
-def _checked_path(name: str, value: object) -> str:
-    if not isinstance(value, (str, os.PathLike)):
-        raise ConfigurationError(name, value, "give a path")
-    return os.fsdecode(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell
 
 
 def configure(  # noqa: PLR0913  # all by keyword, all optional

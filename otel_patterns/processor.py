@@ -11,6 +11,7 @@ from .errors import ConfigurationError, InvalidEventError
 from .journal.appended import AppendedIds
 from .model import names
 from .model.envelope import checked_event_document
+from .settings import checked_path
 from .tracing.native import CORRECTED, DROPPED, FAULT, REFUSED, NativeEvent, NativeSpan, NativeSpanProcessor
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ class JsonlSpanProcessor(NativeSpanProcessor):
     ) -> None:
         if journal is not None and emitter is not None:
             raise ConfigurationError("journal", journal, "give either a journal or an emitter, which has one")
-        if journal is not None and not isinstance(journal, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-            raise ConfigurationError("journal", journal, "give a path")
         super().__init__(self._append_span, self._flush_journals)
-        self._journal = journal
+        self._journal = None if journal is None else checked_path("journal", journal)
         self._emitter = emitter
         self._native: WeakKeyDictionary[Channel, Channel] = WeakKeyDictionary()
         AppendedIds.wanted = True

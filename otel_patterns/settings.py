@@ -145,10 +145,7 @@ class Settings(NamedTuple):
 
 def _convert(row: Setting, name: str, value: object) -> object:
     if row.field == "journal":
-        if not isinstance(value, (str, os.PathLike)):
-            raise ConfigurationError(name, value, "give a path")
-        # Not a Path: its module takes longer to load than a short-lived process has.
-        return os.fsdecode(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell
+        return checked_path(name, value)
     if isinstance(row.default, bool):
         if isinstance(value, bool):
             return value
@@ -161,3 +158,14 @@ def _convert(row: Setting, name: str, value: object) -> object:
     if row.choices and text not in row.choices:
         raise ConfigurationError(name, value, f"give one of {', '.join(row.choices)}")
     return text
+
+
+def checked_path(name: str, value: object) -> str:
+    """Return a path as text. No Path: its module takes longer to load than a short-lived process has.
+
+    Raises:
+        ConfigurationError: It is no path.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise ConfigurationError(name, value, "give a path")
+    return os.fsdecode(value)  # pyright: ignore[reportUnknownArgumentType]  # PathLike[Any] is what isinstance can tell

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import InvalidTraceError, JournalError
-from ..journal.append import Journal, append_once, open_journal
+from ..journal.append import Journal, append_to_job, open_journal
 from ..journal.read import read_documents
 from ..model import names
 from ..model.events import PatternEvent
@@ -22,6 +22,7 @@ from ..tracing.reverse import IncompleteEvent, events_from_trace
 from ..tracing.reverse_otel import with_otel
 from .input import STDIN, name_of, read_input
 from .output import Output, Styled
+from .text import counted
 
 _TOO_LONG: Final = "its line would be too long for a journal"
 
@@ -120,8 +121,7 @@ def _append(run: _Run, settings: Settings, path: str) -> None:
         if journal.append(line).state != "journaled":
             raise JournalError(path, f"event {event.event_id} cannot be written")
         if settings.job_scoped:
-            job_path = os.path.join(os.path.dirname(path), "jobs", event.job_id, "pattern_events.jsonl")
-            append_once(job_path, line, lock_path=f"{path}.lock", guard=journal.guard)
+            append_to_job(journal, event.job_id, line)
 
 
 def _show(run: _Run, output: Output, *, is_json: bool, is_dry_run: bool) -> None:
@@ -135,7 +135,7 @@ def _show(run: _Run, output: Output, *, is_json: bool, is_dry_run: bool) -> None
         output.data(json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode())
         return
     verb = "to import" if is_dry_run else "imported"
-    parts = [f"{_counted(len(run.new), 'event')} {verb}"]
+    parts = [f"{counted(len(run.new), 'event')} {verb}"]
     if run.known:
         parts.append(f"{run.known} in the journal before")
     output.line(Styled(run.run_id, "bold"), "  ", ", ".join(parts))
@@ -158,9 +158,5 @@ def _tell(name: str, runs: Sequence[_Run], notes: Iterable[str], foreign: int, o
             event = f" {item.event_id}" if item.event_id else ""
             output.say(f"not whole: {run.run_id}{event}: {item.reason}")
     if not runs:
-        spans = f", only {_counted(foreign, 'span')} of other programs" if foreign else ""
+        spans = f", only {counted(foreign, 'span')} of other programs" if foreign else ""
         output.say(f"{name}: there is no pattern run in this trace{spans}")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")

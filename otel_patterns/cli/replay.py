@@ -14,6 +14,7 @@ from ..tracing.trace import RunTrace
 from .journals import journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
+from .text import counted
 
 
 def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:  # noqa: ARG001  # every command has it
@@ -34,7 +35,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
 
     def show(trace: RunTrace, spans: int) -> None:
         name = trace.root.name if trace.root is not None else "still going on"
-        output.line(Styled(trace.run_id, "bold"), f"  {verb} {_counted(spans, 'span')}  {name}")
+        output.line(Styled(trace.run_id, "bold"), f"  {verb} {counted(spans, 'span')}  {name}")
         output.flush()
 
     sink = OtlpSink(endpoint)
@@ -48,8 +49,8 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
 
 
 def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run: bool) -> None:
-    sent = f"{_counted(report.sent, 'run')} to send" if is_dry_run else f"{_counted(report.sent, 'run')} delivered"
-    parts = [f"{destination}: {sent}" + ("" if is_dry_run else f" ({_counted(report.spans, 'span')})")]
+    sent = f"{counted(report.sent, 'run')} to send" if is_dry_run else f"{counted(report.sent, 'run')} delivered"
+    parts = [f"{destination}: {sent}" + ("" if is_dry_run else f" ({counted(report.spans, 'span')})")]
     for number, what in (
         (report.delivered, "delivered before"),
         (report.unfinished, "of these still going on"),
@@ -68,7 +69,3 @@ def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run:
         "what is owed stays owed: see that a collector, Jaeger or Tempo listens there for OTLP over HTTP, or set "
         "OTEL_EXPORTER_OTLP_ENDPOINT to where one does, and replay again"
     )
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" + ("" if number == 1 else "s")

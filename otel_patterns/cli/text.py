@@ -89,3 +89,8 @@ def plain(value: object) -> str:
     except (RecursionError, ValueError):
         # Nested as deeply as the reader just allowed.
         return "{…}" if isinstance(value, Mapping) else "[…]"
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number and its word, in the plural when there is not one."""
+    return f"{number} {word}" + ("" if number == 1 else "s")

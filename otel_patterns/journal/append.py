@@ -26,6 +26,7 @@ from .cursor import Cursor
 from .descriptor import Descriptor
 from .lock import FileLock
 
+JOURNAL_NAME: Final = "pattern_events.jsonl"
 LOCK_TIMEOUT_SECONDS: Final = 2.0
 SPOOL_LINES: Final = 10_000
 SPOOL_BYTES: Final = 16 * 1024 * 1024
@@ -259,6 +260,12 @@ def append_once(path: str, line: bytes, *, lock_path: str, guard: Guard) -> Rece
         return journal.append(line)
     finally:
         journal.close()
+
+
+def append_to_job(journal: Journal, job_id: str, line: bytes) -> Receipt:
+    """Append a line of the journal to the log of its job, `jobs/<job_id>/` beside the journal."""
+    path = os.path.join(os.path.dirname(journal.path), "jobs", job_id, JOURNAL_NAME)
+    return append_once(path, line, lock_path=f"{journal.path}.lock", guard=journal.guard)
 
 
 @atexit.register
