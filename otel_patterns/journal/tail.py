@@ -16,9 +16,10 @@ from ..clock import Clock
 from ..model.events import PatternEvent, checked_event
 from ..model.ids import ulid_unix_nano
 from ..model.times import is_timestamp, parse_timestamp
-from .cursor import Cursor, segment_of
+from .cursor import Cursor, segment_of_file
 from .heads import parse_document
-from .lines import Line, ReadReport, ends_line, open_to_read, read_lines, read_lines_backward
+from .lines import Line, ReadReport, ends_line, read_lines, read_lines_backward
+from .segments import files_behind, look, open_seekable, sealed_segments
 
 # How far the clocks of two hosts that write one run may be apart.
 CLOCK_SKEW_NANO: Final = 60_000_000_000
@@ -40,6 +41,10 @@ class _Run:
 
     def add(self, line: Line) -> None:
         self.lines[line.offset] = line.end
+        self.add_event(line)
+
+    def add_event(self, line: Line) -> None:
+        """Take the event of a line that stands in an older file."""
         try:
             event = checked_event(parse_document(line))
         except ValueError:
@@ -58,6 +63,7 @@ class RunTail:
         self._clock = clock
         self._file: BinaryIO | None = None
         self._segment = ""
+        self._former: set[str] = set()
         self._position = 0
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         # Where the lines of other runs stand: such a run may become ours, or one that has ended may go on.
@@ -67,7 +73,12 @@ class RunTail:
         self._dropped = False
         # Of a run born later, every line before the position is in `_runs` or `_lines`; zero: of any run.
         self._complete_since = 0
-        file = open_to_read(path)
+        # No line of a run born later stands in a sealed segment; zero: there are none, the last has this number.
+        self._older_before = 0
+        self._number = 0
+        sealed, file = look(path)
+        if sealed:
+            self._number, self._older_before = sealed[-1].number, clock.now_unix_nano()
         if file is not None:
             self._use(file)
             last = next(read_lines_backward(file, os.fstat(file.fileno()).st_size), None)
@@ -115,25 +126,44 @@ class RunTail:
 
     def _look(self, start: Cursor) -> None:
         """Turn to the file at the path when the line stands in another one than ours, or when ours was cut."""
-        if self._file is not None and self._segment == start.segment:
+        if self._file is not None and self._is_in(start.segment):
             if not ends_line(self._file, self._position):
                 self._restart()
             return
-        there = open_to_read(self._path)
-        if there is None:
-            return
-        if self._file is not None and segment_of(os.fstat(there.fileno())) == self._segment:
-            # A late note about a line of a former file.
-            there.close()
+        behind = files_behind(self._path, self._file, self._number)
+        if behind.active is not None and self._file is not None and _are_same(behind.active, self._file):
+            behind.active.close()
+            if start.segment not in self._former:
+                # No late note about a line of a former file: the file was cut and seems as it was.
+                self._advance(None)
             return
         # Others may have written into the former file after our last look.
         self._advance(None)
-        self._use(there)
+        for segment in behind.sealed:
+            if (file := open_seekable(segment)) is not None:
+                self._use(file)
+                self._advance(None)
+        if behind.active is not None:
+            self._use(behind.active)
+        if (number := behind.number) != self._number or behind.was_sealed:
+            self._number, self._older_before = number, self._clock.now_unix_nano()
+
+    def _is_in(self, segment: str) -> bool:
+        """Tell whether our file is this segment. What it begins with is looked at again when it seems not to be."""
+        if self._file is None or segment == self._segment:
+            return self._file is not None
+        present = segment_of_file(self._file)
+        if self._segment not in ("", present):
+            # Cut, and written anew.
+            self._restart()
+        self._segment = present
+        return segment == present
 
     def _use(self, file: BinaryIO) -> None:
         if self._file is not None:
+            self._former.add(self._segment)
             self._file.close()
-        self._file, self._segment = file, segment_of(os.fstat(file.fileno()))
+        self._file, self._segment = file, segment_of_file(file)
         self._restart()
 
     def _restart(self) -> None:
@@ -157,17 +187,36 @@ class RunTail:
             # A clock was far ahead when the id was made: its time says nothing about where its lines are.
             born = None
         skew = 0 if made_here else CLOCK_SKEW_NANO
+        for line in self._older_lines(run_id, born, skew):
+            run.add_event(line)
         is_complete = self._complete_since == 0 or (born is not None and born - skew > self._complete_since)
         if not is_complete:
             limit = None if born is None else born - CLOCK_SKEW_NANO
             end = self._position if self._dropped else self._first
-            for line in _search_backward(self._file, end, run_id, limit):
+            found, _ = _search_backward(self._file, end, run_id, limit)
+            for line in found:
                 run.add(line)
         if is_complete or not self._dropped:
             for start, end in known.items():
                 for line in read_lines(self._file, start, end):
                     run.add(line)
         return run
+
+    def _older_lines(self, run_id: str, born: int | None, skew: int) -> list[Line]:
+        """Return the run's lines in sealed segments, in order."""
+        if self._older_before == 0 or (born is not None and born - skew > self._older_before):
+            return []
+        limit = None if born is None else born - CLOCK_SKEW_NANO
+        lines: list[Line] = []
+        for segment in reversed(sealed_segments(self._path)):
+            if segment.number > self._number or (file := open_seekable(segment)) is None:
+                continue
+            with file:
+                found, is_all = _search_backward(file, os.fstat(file.fileno()).st_size, run_id, limit)
+            lines[:0] = found
+            if is_all:
+                break
+        return lines
 
     def _advance(self, end: int | None) -> None:
         """Read complete lines up to `end`, or all there are."""
@@ -198,8 +247,11 @@ class RunTail:
         return line is not None and line.offset == start.offset and _run_id_of(line) == run_id
 
 
-def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -> list[Line]:
-    """Return the run's lines before byte `end`, in order, looking back to lines stamped before `limit`."""
+def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -> tuple[list[Line], bool]:
+    """Return the run's lines before byte `end`, in order, looking back to lines stamped before `limit`.
+
+    And whether there were such lines: then none of the run's stands before them.
+    """
     found: list[Line] = []
     needle = run_id.encode()
     older = 0
@@ -210,7 +262,11 @@ def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -
             older = older + 1 if _is_older(line, limit) else 0
             if older == _OLDER_LINES:
                 break
-    return found[::-1]
+    return found[::-1], older == _OLDER_LINES
+
+
+def _are_same(file: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno()))
 
 
 def _is_older(line: Line, limit: int) -> bool:

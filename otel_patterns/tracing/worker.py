@@ -249,8 +249,10 @@ class Worker:
         first = notes[0]
         if first.is_first:
             self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
-        last = max(notes, key=lambda note: (note.start.segment == first.start.segment, note.end.offset))
-        events = self._tail_of_journal().events(run_id, first.start, last.end, made_here=self._made_here(run_id))
+        events: list[PatternEvent] = []
+        # One note for each file that the run's lines stand in: the journal may have been rotated between them.
+        for start, end in _ranges(notes):
+            events = self._tail_of_journal().events(run_id, start, end, made_here=self._made_here(run_id))
         if any(note.is_terminal for note in notes):
             self._newborn.pop(run_id, None)
             self._tail_of_journal().forget(run_id)
@@ -358,6 +360,15 @@ class Worker:
         asked = min(answer.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
         seconds = max(self._backoff * _JITTER.uniform(0.8, 1.2), asked)
         self._retry_at = self._clock.monotonic() + seconds
+
+
+def _ranges(notes: Sequence[Note]) -> list[tuple[Cursor, Cursor]]:
+    """Return from where to where the notes' lines stand, in each file one after the other."""
+    ranges: dict[str, tuple[Cursor, Cursor]] = {}
+    for note in notes:
+        start, end = ranges.get(note.start.segment, (note.start, note.end))
+        ranges[note.start.segment] = start, max(end, note.end)
+    return list(ranges.values())
 
 
 def _project(events: Sequence[PatternEvent], **only: AbstractSet[str]) -> RunTrace | None:
