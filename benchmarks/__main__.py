@@ -7,7 +7,7 @@ import platform
 import sys
 from functools import partial
 
-from . import emitting, encode, folding, reading, run_of_seven, starting
+from . import appending, emitting, encode, folding, reading, run_of_seven, starting
 from .rounds import Benchmark, table
 
 _LONG_ROUNDS = 7
@@ -24,6 +24,18 @@ def benchmarks(scale: int) -> list[tuple[Benchmark, int]]:
             emitting.rounds,
         ),
         Benchmark(
+            "append a line at level `os`",
+            "flock, fstat, read of the last byte, write, done bare",
+            1.5,
+            appending.kernel_rounds,
+        ),
+        Benchmark(
+            "append a run's end at level `group`: waits for the disk",
+            "the same bare calls and fdatasync",
+            None,
+            appending.waiting_rounds,
+        ),
+        Benchmark(
             "a run of 7 events: journaled, read back, projected, OTLP-encoded",
             "SDK alone: one span with 7 events of 5 attributes, batch processor, stock encode",
             1,
@@ -36,6 +48,12 @@ def benchmarks(scale: int) -> list[tuple[Benchmark, int]]:
         Benchmark("`otel-patterns exec`, less its command", '`python -c "import pydantic"`', 1.5, starting.executing),
     )
     long = (
+        Benchmark(
+            "8 processes append lines at level `group`",
+            "8 processes append them at level `os`",
+            1.3,
+            partial(appending.contended_rounds, lines=20_000 // scale),
+        ),
         Benchmark(
             "fold a journal of 50,000 events",
             "json.loads and a naive fold of dicts",

@@ -58,7 +58,7 @@ def write_naively(folder: str) -> None:
 def rounds(n: int) -> list[float]:
     """Return the ratio of each of n rounds."""
     with tempfile.TemporaryDirectory() as folder:
-        configure(journal=f"{folder}/ours/events/pattern_events.jsonl", export="off")
+        configure(journal=f"{folder}/ours/events/pattern_events.jsonl", export="off", durability="os")
 
         def ours() -> None:
             for _ in range(EVENTS_A_ROUND):

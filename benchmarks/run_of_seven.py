@@ -243,7 +243,12 @@ def _parties() -> Generator[tuple[_Subject, _Baseline]]:
     with tempfile.TemporaryDirectory() as folder:
         baseline = _Baseline()
         try:
-            yield _Subject(configure(journal=os.path.join(folder, "pattern_events.jsonl"), export="off")), baseline
+            yield (
+                _Subject(
+                    configure(journal=os.path.join(folder, "pattern_events.jsonl"), export="off", durability="os")
+                ),
+                baseline,
+            )
         finally:
             baseline.close()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         JournalError,
         OtelPatternsError,
     )
-    from .journal.append import Receipt
+    from .journal.receipt import Receipt
     from .model.events import PatternEvent
     from .model.fold import fold, fold_run
     from .model.runs import PatternRun
@@ -70,7 +70,7 @@ _HOMES = {
     "PatternEventEmitter": "emit",
     "PatternRun": "model.runs",
     "PatternRunAggregator": "store.aggregator",
-    "Receipt": "journal.append",
+    "Receipt": "journal.receipt",
     "TraceEvents": "tracing.reverse",
     "configure": "emit",
     "current_run": "runner",

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError
-from .journal.append import Receipt, append_to_job, open_journal
+from .journal.append import append_to_job, open_journal
 from .journal.appended import AppendedIds
+from .journal.receipt import Receipt
 from .model import names
 from .model.details import check_details, fits_details
 from .model.encoding import encode_converted, encode_json
 from .model.values import as_object
-from .settings import EXIT_SECONDS, Settings
+from .settings import EXIT_SECONDS, Durability, Settings
 from .tracing.origin import Origin
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Channel:
         self.clock = clock
         self.journal = open_journal(settings.journal)
         self.journal.rotate(settings.rotate_bytes, settings.rotate_seconds)
+        self.journal.durability = settings.durability
         # The journal's: channels of one journal that follow each other count in one place.
         self.guard = self.journal.guard
         self.delivery: Delivery | None = None
@@ -65,13 +67,19 @@ class Channel:
         self.delivery = Delivery(self.journal.path, sink_of(route), clock=self.clock, guard=self.guard)
 
     def emit(
-        self, document: dict[str, Any], *, job_scoped: bool = False, recorded: Mapping[str, Any] | None = None
+        self,
+        document: dict[str, Any],
+        *,
+        job_scoped: bool = False,
+        durability: Durability | None = None,
+        recorded: Mapping[str, Any] | None = None,
     ) -> Receipt:
         """Journal first: append an event, and only then tell the delivery thread.
 
         Args:
             document: The nine keys of the event in order, checked and converted.
             job_scoped: Append it to the job's own log as well.
+            durability: Another level than the journal's.
             recorded: What joins `details.otel`.
 
         Raises:
@@ -95,7 +103,8 @@ class Channel:
         except Exception as error:  # noqa: BLE001  # what we wanted to add failed: the event must not be lost with it
             self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
             line = self._fitting_line(document, {})
-        receipt = self.journal.append(line)
+        is_terminal = event_type in names.TERMINAL_EVENT_TYPES
+        receipt = self.journal.append(line, durability=durability, is_terminal=is_terminal)
         if AppendedIds.wanted and receipt.state != "lost":
             self.journal.appended.add(document["event_id"])
         try:
@@ -103,7 +112,7 @@ class Channel:
                 append_to_job(self.journal, document["job_id"], line)
             if self.delivery is not None:
                 self._notify(self.delivery, document, receipt, is_first=is_first)
-            if event_type in names.TERMINAL_EVENT_TYPES:
+            if is_terminal:
                 self.origin.forget(run_id)
         except Exception as error:  # noqa: BLE001  # the event is journaled, whatever becomes of the rest
             self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)

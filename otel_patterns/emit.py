@@ -10,12 +10,13 @@ from typing import Any
 from .channel import Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError, Problem
-from .journal.append import JOURNAL_NAME, Receipt
+from .journal.append import JOURNAL_NAME
 from .journal.read import Filter, read_events
+from .journal.receipt import Receipt
 from .model.envelope import checked_event_document, new_event_document
 from .model.events import PatternEvent, event_of
 from .model.names import EVENT_KEYS
-from .settings import EXIT_SECONDS, Settings, checked_path
+from .settings import EXIT_SECONDS, Durability, Settings, checked_path
 from .tracing.route import find_route
 
 
@@ -69,7 +70,13 @@ class PatternEventEmitter:
         delivery = self.channel.delivery
         return None if delivery is None else delivery.destination
 
-    def emit(self, event: PatternEvent, job_scoped: bool = False) -> Receipt:  # noqa: FBT001, FBT002  # the guide's signature
+    def emit(
+        self,
+        event: PatternEvent,
+        job_scoped: bool = False,  # noqa: FBT001, FBT002  # the guide's signature
+        *,
+        durability: Durability | None = None,
+    ) -> Receipt:
         """Append an event to the journal and return where it is now.
 
         When this returns `journaled`, the line is in the kernel and survives the death of any process. A journal that
@@ -79,12 +86,13 @@ class PatternEventEmitter:
         Args:
             event: The event.
             job_scoped: Also append to `jobs/<job_id>/pattern_events.jsonl` beside the journal.
+            durability: Another level than that of the `durability` setting: `os`, `group` or `each`.
 
         Raises:
             InvalidEventError: The object is no valid event, or the `validation` setting is `strict` and required
                 details are missing.
         """
-        return self.channel.emit(_document_of(event), job_scoped=job_scoped)
+        return self.channel.emit(_document_of(event), job_scoped=job_scoped, durability=durability)
 
     def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
         """Return the journal's events of a job, of a run, or all, in journal order.
@@ -121,6 +129,7 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
     endpoint: str | None = None,
     tracer_provider: object | None = None,
     export: str | None = None,
+    durability: str | None = None,
     validation: str | None = None,
     job_scoped: bool | None = None,
     join: str | None = None,
@@ -144,6 +153,7 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
         endpoint: The whole URL that spans are posted to, like `http://localhost:4318/v1/traces`.
         tracer_provider: Provider that runs are played through, so that its span processors see them.
         export: `auto`, `otlp`, `tracer` or `off`.
+        durability: `os`, `group` or `each`: when lines are on disk.
         validation: `lenient` or `strict`.
         job_scoped: Whether to write per-job logs as well.
         join: `child` or `link`.
@@ -154,7 +164,13 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
         ConfigurationError: A value cannot be used, or not together with another.
     """
     settings = Settings.load(
-        journal=journal, export=export, validation=validation, job_scoped=job_scoped, join=join, run_url=run_url
+        journal=journal,
+        export=export,
+        durability=durability,
+        validation=validation,
+        job_scoped=job_scoped,
+        join=join,
+        run_url=run_url,
     )
     if os.path.lexists(settings.journal) and (os.path.islink(settings.journal) or not os.path.isfile(settings.journal)):
         raise ConfigurationError("journal", settings.journal, "name a file; links are not followed when writing")

@@ -14,6 +14,7 @@ from .errors import ConfigurationError
 Validation = Literal["lenient", "strict"]
 Export = Literal["auto", "otlp", "tracer", "off"]
 Join = Literal["child", "link"]
+Durability = Literal["os", "group", "each"]
 Compression = Literal["none", "gzip", "zstd"]
 
 # What a dead collector may cost at exit, all in all (design section 2, invariant 5).
@@ -44,6 +45,14 @@ TABLE: tuple[Setting, ...] = (
         "OTEL_PATTERNS_JOB_SCOPED",
         default=False,
         meaning="Write each event also to `jobs/<job_id>/pattern_events.jsonl` beside the journal.",
+    ),
+    Setting(
+        "durability",
+        "OTEL_PATTERNS_DURABILITY",
+        "group",
+        "When a line is on disk, where it survives a power cut: `each` when `emit` returns, `group` within 0.1 s and a "
+        "run's end when `emit` returns, `os` when the kernel writes it.",
+        ("os", "group", "each"),
     ),
     Setting(
         "rotate_bytes",
@@ -118,6 +127,7 @@ class Settings(NamedTuple):
 
     journal: str
     job_scoped: bool
+    durability: Durability
     rotate_bytes: int
     rotate_seconds: int
     compress: Compression

@@ -8,6 +8,8 @@ The protocol (design section 7; each step has a fault it prevents, facts: durabi
 3. look at the last byte, unless the file is as long as we left it: after a writer was killed inside its write, the
    next line would be glued to the fragment;
 4. one `os.write` on `O_APPEND`; a short write goes on, an error cuts back to the old size.
+
+Putting it on disk comes after that, outside of all locks (`sync`).
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from math import inf
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-from ..errors import Guard
+from ..errors import Guard, JournalError
+from ..settings import Durability
 from .appended import AppendedIds
-from .cursor import Cursor, head_of, segment_of
+from .cursor import head_of, segment_of
 from .descriptor import Descriptor, sync_directory
 from .lock import FileLock
+from .receipt import Receipt
 from .rotation import Rotation
+from .sync import GROUP_SECONDS, Syncer
 
 JOURNAL_NAME: Final = "pattern_events.jsonl"
 LOCK_TIMEOUT_SECONDS: Final = 2.0
@@ -36,36 +42,7 @@ SPOOL_BYTES: Final = 16 * 1024 * 1024
 _RETRY_SECONDS: Final = 1.0
 # And a new try waits this long: a lock held for hours must not cost the engine two seconds out of three.
 _RETRY_LOCK_TIMEOUT_SECONDS: Final = 0.05
-
-State = Literal["journaled", "spooled", "lost"]
-
-
-class Receipt(NamedTuple):
-    """Where an appended line is; what `emit` returns.
-
-    Attributes:
-        state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
-            until writing works again. `lost`: the spool was full.
-        segment: The file that the line stands in, as cursors name it; empty unless journaled. It stays the same when
-            the file is rotated or compressed.
-        offset: Byte in it at which the line begins.
-        size: How many bytes the line has, with its newline.
-    """
-
-    state: State
-    segment: str = ""
-    offset: int = 0
-    size: int = 0
-
-    @property
-    def start(self) -> Cursor | None:
-        """Cursor of the line's first byte; None unless journaled."""
-        return Cursor(self.segment, self.offset) if self.segment else None
-
-    @property
-    def end(self) -> Cursor | None:
-        """Cursor behind the line's newline; None unless journaled."""
-        return Cursor(self.segment, self.offset + self.size) if self.segment else None
+_EXIT_SYNC_SECONDS: Final = 0.5
 
 
 class Journal:
@@ -96,6 +73,7 @@ class Journal:
         self._lock_path = lock_path or f"{self.path}.lock"
         self._spool_lines = spool_lines
         self._rotation = Rotation(self.path)
+        self.durability: Durability = "os"
         self._reset()
         _all_journals.add(self)
 
@@ -107,6 +85,9 @@ class Journal:
         # The opened file as cursors name it; empty: to be found out.
         self._segment = ""
         self._is_new = False
+        self._syncer = Syncer(os.path.dirname(self.path), self.guard, self._write_again)
+        # Blank lines by which the next file is told from one that may begin with the same line.
+        self._blank = b""
         # Behind the last line that this process wrote into the opened file.
         self._end = 0
         self._is_writing = False
@@ -122,8 +103,21 @@ class Journal:
             # What is opened has an age of its own: it is asked for when it is opened again.
             self._file.close()
 
-    def append(self, line: bytes) -> Receipt:
-        """Write one line, which ends with its only newline, and return where it is."""
+    def append(self, line: bytes, *, durability: Durability | None = None, is_terminal: bool = False) -> Receipt:
+        """Write one line, which ends with its only newline, and return where it is.
+
+        Args:
+            line: The line.
+            durability: Another level than the journal's: at `each` it is waited for until it is on disk.
+            is_terminal: At `group` it is waited for as well, at most 0.1 s.
+        """
+        level = durability or self.durability
+        receipt = self._append(line, level)
+        if level != "os" and (is_terminal or level == "each"):
+            receipt.wait(GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS)
+        return receipt
+
+    def _append(self, line: bytes, level: Durability) -> Receipt:
         if self._retry_at and time.monotonic() < self._retry_at:
             return self._keep(line, "the journal has ended" if self._retry_at == inf else "writing failed a moment ago")
         # A stopped thread must not block the engine for longer than a stopped process may.
@@ -134,7 +128,7 @@ class Journal:
             if self._is_writing:
                 return self._keep(line, None)
             try:
-                receipt = self._write_locked(line, _RETRY_LOCK_TIMEOUT_SECONDS if self._retry_at else None)
+                receipt = self._write_locked(line, level, _RETRY_LOCK_TIMEOUT_SECONDS if self._retry_at else None)
             except Exception as error:  # noqa: BLE001  # an engine deep in recursion must not fail here either
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 return self._keep(line, f"{type(error).__name__}: {error}")
@@ -154,7 +148,7 @@ class Journal:
                 with self.guard.protect("append"):
                     # Again when a signal handler appended meanwhile.
                     while self._spool and not self._is_writing:
-                        self._write_locked(b"", None)
+                        self._write_locked(b"", self.durability)
             finally:
                 self._lock.release()
         return len(self._spool)
@@ -167,6 +161,7 @@ class Journal:
     def close(self) -> None:
         """Close the descriptors. Appending again opens them again."""
         with self._lock:
+            self._syncer.let_go()
             self._file_lock.close()
             self._file.close()
 
@@ -179,13 +174,18 @@ class Journal:
                 self.guard.count("lost", len(self._spool))
                 self._spool.clear()
 
+    def sync(self, timeout_seconds: float) -> bool:
+        """Have everything put on disk that was written above level `os`, and return whether it is there."""
+        return self._syncer.wait_for_all(timeout_seconds)
+
     def adopt_after_fork(self) -> None:
         """Let go of what is the parent's: its descriptors share its flock, its spooled lines are its own to write."""
+        self._syncer.close_after_fork()
         self._file_lock.close()
         self._file.close()
         self._reset()
 
-    def _write_locked(self, line: bytes, timeout_seconds: float | None) -> Receipt:
+    def _write_locked(self, line: bytes, level: Durability, timeout_seconds: float | None = None) -> Receipt:
         self._is_writing = True
         file = self._file
         try:
@@ -214,6 +214,7 @@ class Journal:
                 self._spool_bytes -= len(written)
             if not self._segment or end != size + len(data):
                 self._segment = segment_of(head_of(file.number))
+            ticket = 0 if level == "os" else self._note(file.number, spooled, line)
             self._retry_at = 0.0
         finally:
             try:
@@ -221,7 +222,16 @@ class Journal:
             finally:
                 self._is_writing = False
         size = len(line)
-        return Receipt("journaled", self._segment, end - size, size)
+        return Receipt("journaled", self._segment, end - size, size, self._syncer if ticket else None, ticket)
+
+    def _note(self, number: int, spooled: Sequence[bytes], line: bytes) -> int:
+        """Have lines synced that are written already, and return the number of the last one; zero when that fails."""
+        try:
+            return self._syncer.wrote(number, (*spooled, line) if line else spooled)
+        except OSError as error:
+            # No descriptor is left. The line must not be taken for one that was not written.
+            self.guard.report("sync", f"journal {self.path}: a line is not synced: {error}")
+            return 0
 
     def _open_locked(self, timeout_seconds: float | None) -> os.stat_result:
         """Open what stands at the path. Whoever moved the journal may have moved its lock with it."""
@@ -232,6 +242,7 @@ class Journal:
 
     def _begin_locked(self) -> os.stat_result:
         self._end, self._segment = 0, ""
+        self._syncer.let_go()
         status = self._file.open()
         # Its name is put on disk when the lock is free again.
         self._is_new = status.st_size == 0
@@ -254,6 +265,38 @@ class Journal:
             self.guard.report("rotation", f"journal {self.path} goes on in its file: {error}")
             return os.fstat(number).st_size
         return self._begin_locked().st_size
+
+    def _write_again(self, suspect: int, reason: str) -> None:
+        """Write what no sync covers into another file than that of the descriptor, whose sync has failed.
+
+        Raises:
+            JournalError: Somebody else holds the journal.
+            OSError: It cannot be written.
+        """
+        if not self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS):
+            raise JournalError(self.path, "another thread holds the journal")
+        try:
+            self._leave(suspect, reason)
+            # Copies of lines that are on disk after all do no harm: readers drop them by event id.
+            self._write_locked(self._blank + b"".join(self._syncer.unsynced()), "os")
+            self._syncer.note_file(self._file.number)
+            self._blank = b""
+        finally:
+            self._lock.release()
+
+    def _leave(self, suspect: int, reason: str) -> None:
+        """Seal the file whose sync has failed, unless somebody did, and put the failure on record."""
+        self._file_lock.acquire(LOCK_TIMEOUT_SECONDS)
+        try:
+            head = head_of(suspect)
+            if not self._blank:
+                self._blank = b"\n" * (len(head) - len(head.lstrip(b"\n")) + 1)
+                with self.guard.protect("state"):
+                    self._rotation.failed_sync(segment_of(head), reason)
+            if os.path.exists(self.path) and os.path.samestat(os.fstat(suspect), os.stat(self.path)):
+                self._rotation.seal()
+        finally:
+            self._file_lock.release()
 
     def _write_rest(self, data: bytes, written: int) -> None:
         """Write what a short write has left, or take back all of `data`."""
@@ -321,6 +364,8 @@ def _flush_all() -> None:
     for journal in list(_all_journals):
         if journal.spooled and (left := journal.flush()):
             journal.guard.report("lost", f"journal {journal.path}: {left} events kept in memory are lost at exit")
+        with journal.guard.protect("sync"):
+            journal.sync(_EXIT_SYNC_SECONDS)
 
 
 def _adopt_all_after_fork() -> None:

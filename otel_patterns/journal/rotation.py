@@ -19,6 +19,8 @@ _RETRY_BYTES: Final = 1024 * 1024
 _RETRY_SECONDS: Final = 60.0
 _SEALED: Final = "sealed"
 _BEGUN_AT: Final = "begun_at"
+FAILED_SYNCS: Final = "failed_syncs"
+LAST_FAILED_SYNC: Final = "last_failed_sync"
 
 
 class Rotation:
@@ -64,6 +66,17 @@ class Rotation:
         self.due_bytes = size + _RETRY_BYTES
         if self.due_at != inf:
             self.due_at = time.time() + _RETRY_SECONDS
+
+    def failed_sync(self, segment: str, reason: str) -> None:
+        """Put on record that a segment's data may not be on disk; what can be done about it was done.
+
+        Raises:
+            OSError: The state cannot be written.
+        """
+        state = self._state.load()
+        failed = self._state.number(FAILED_SYNCS) + 1
+        last = {"at_unix_seconds": int(time.time()), "segment": segment, "error": reason}
+        self._state.save({**state, FAILED_SYNCS: failed, LAST_FAILED_SYNC: last})
 
     def seal(self) -> str:
         """Rename the active file to the next numbered segment, and return that one's path.

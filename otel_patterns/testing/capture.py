@@ -79,7 +79,14 @@ def capture_runs(
             _environment(OTEL_PATTERNS_JOURNAL=path, OTEL_PATTERNS_EXPORT="off"),
             _system_clock(clock),
         ):
-            settings = Settings.load(validation=validation, job_scoped=job_scoped, join=join, run_url=run_url)
+            settings = Settings.load(
+                durability="os",
+                rotate_bytes=0,
+                validation=validation,
+                job_scoped=job_scoped,
+                join=join,
+                run_url=run_url,
+            )
             channel = Channel(settings, route=None, clock=clock)
             captured = CapturedRuns(PatternEventEmitter(channel=channel))
             try:

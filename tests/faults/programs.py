@@ -26,6 +26,7 @@ from typing import Any
 from otel_patterns.journal.append import Journal, open_journal
 from otel_patterns.journal.lines import ReadReport
 from otel_patterns.journal.read import read_documents
+from otel_patterns.journal.receipt import Receipt
 from tests.faults.writers import Found, line_of
 
 ROOT = Path(__file__).parents[2]
@@ -384,6 +385,66 @@ def many_writers(path: str) -> None:
     _tell(statuses=statuses)
 
 
+def fail_one_sync(path: str) -> None:
+    """Append from threads at level `each` while one sync fails, and tell what is durable."""
+    fdatasync, failures = os.fdatasync, itertools.count()
+    failed: list[int] = []
+
+    def fail_third(descriptor: int) -> None:
+        if next(failures) == 3:
+            failed.append(os.fstat(descriptor).st_ino)
+            raise OSError(5, "Input/output error")
+        assert os.fstat(descriptor).st_ino not in failed, "a file whose sync has failed is synced again"
+        fdatasync(descriptor)
+
+    os.fdatasync = fail_third
+    journal = Journal(path)
+    receipts: list[Receipt] = []
+
+    def append_all(writer: str) -> None:
+        receipts.extend(journal.append(line_of(writer, number), durability="each") for number in range(20))
+
+    threads = [threading.Thread(target=append_all, args=(f"t{thread}",)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    is_synced = journal.sync(10)
+    _tell(
+        is_synced=is_synced,
+        durable=sum(receipt.durable for receipt in receipts),
+        failed=len(failed),
+        syncs=next(failures),
+        counts=journal.guard.counts,
+    )
+
+
+def fork_while_syncing(path: str) -> None:
+    """Fork while the thread is inside a sync; then both processes append and wait for the disk."""
+    fdatasync = os.fdatasync
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait_once(descriptor: int) -> None:
+        if not inside.is_set():
+            inside.set()
+            go_on.wait(30)
+        fdatasync(descriptor)
+
+    os.fdatasync = wait_once
+    journal = Journal(path)
+    journal.durability = "group"
+    journal.append(line_of("parent", 0))
+    assert inside.wait(30)
+    child = os.fork()
+    if child == 0:
+        receipt = journal.append(line_of("child", 0), durability="each")
+        os._exit(0 if receipt.durable and threading.active_count() == 2 else 1)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    receipt = journal.append(line_of("parent", 1), durability="each")
+    _tell(child=os.waitstatus_to_exitcode(status), durable=receipt.durable)
+
+
 def read_monstrous_lines(path: str) -> None:
     """Read a line of 100 MB, one that is nested 100,000 deep, and one with a number of 5,000 digits, among events."""
     with open(path, "wb") as file:
@@ -403,6 +464,8 @@ PROGRAMS: dict[str, Callable[[str], None]] = {
     for program in (
         append_in_signal_handler,
         die_within_rotation,
+        fail_one_sync,
+        fork_while_syncing,
         read_monstrous_lines,
         exceed_size_limit,
         exit_at_once,

@@ -371,3 +371,37 @@ def test_r2_cursor_of_a_deleted_segment_starts_over_and_says_so(path: Path) -> N
         found = [json.loads(next(lines).data)["details"]["number"] for _ in expected]
         lines.close()
         assert (found, told) == (expected, reasons)
+
+
+def test_j19_failed_sync_among_waiting_threads_loses_nothing(path: Path) -> None:
+    """One sync of many fails: its file is sealed, no file is believed again, and all lines are on disk in the end."""
+    told = run("fail_one_sync", path)
+    assert (told["failed"], told["is_synced"], told["durable"]) == (1, True, 80)
+    assert told["counts"] == {"sync": 1}
+    assert told["syncs"] < 80, "threads did not share syncs"
+    assert len(sealed_segments(path)) == 1
+    found = Found(path)
+    assert not found.damaged
+    assert {writer: sorted(set(numbers)) for writer, numbers in found.numbers.items()} == {
+        f"t{thread}": list(range(20)) for thread in range(4)
+    }
+    assert JournalState(str(path)).number("failed_syncs") == 1
+
+
+def test_j12_fork_while_the_thread_syncs_lets_both_sync(path: Path) -> None:
+    """A child forked inside a sync has a thread and descriptors of its own, and waits for its own lines."""
+    assert run("fork_while_syncing", path) == {"child": 0, "durable": True}
+    assert Found(path).numbers == {"parent": [0, 1], "child": [0]}
+
+
+def test_group_line_is_on_disk_within_the_promised_time(path: Path) -> None:
+    """Without anybody waiting a line is synced within about 0.1 s, and an idle journal is not synced again."""
+    journal = Journal(path)
+    journal.durability = "group"
+    receipt = journal.append(line_of("writer", 0))
+    begun = time.monotonic()
+    while not receipt.durable and time.monotonic() - begun < 5:
+        time.sleep(0.005)
+    assert receipt.durable
+    assert time.monotonic() - begun < 1.0, "0.1 s and what a busy machine adds"
+    journal.close()

@@ -263,7 +263,7 @@ def test_processor_event_that_is_too_large_stays_native(journal: Path) -> None:
 def test_processor_run_is_never_sent_by_the_package(journal: Path) -> None:
     """The program exports its spans itself: neither the live delivery nor a replay sends them again."""
     with Receiver() as receiver:
-        emitter = configure(journal=journal, endpoint=receiver.url)
+        emitter = configure(journal=journal, endpoint=receiver.url, durability="os")
         threads = set(threading.enumerate())
         with tracer_with(JsonlSpanProcessor()).start_as_current_span("scan") as span:
             scan(span)

@@ -378,7 +378,12 @@ def test_capture_forgets_what_was_configured_inside(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     others = set(threading.enumerate())
     with capture_runs():
-        inside = configure(journal=tmp_path / "inside.jsonl", endpoint="http://127.0.0.1:1/v1/traces", export="otlp")
+        inside = configure(
+            journal=tmp_path / "inside.jsonl",
+            endpoint="http://127.0.0.1:1/v1/traces",
+            export="otlp",
+            durability="os",
+        )
         work()
         assert [thread.name for thread in set(threading.enumerate()) - others] == ["otel-patterns-delivery"]
     assert set(threading.enumerate()) <= others
