@@ -10,6 +10,7 @@ from ..clock import Clock
 from ..model import names
 from ..settings import TABLE
 from .moments import parse_moment, parse_seconds
+from .output import terminal_width
 
 PROGRAM: Final = "otel-patterns"
 DESCRIPTION: Final = "See the runs of an engine: events from the journal, runs folded from them, and their traces."
@@ -243,6 +244,13 @@ COMMANDS: Final = (
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
 
 
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """Is given the width: argparse makes one for each argument, and would load shutil to ask for it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal_width() - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """Wraps its description when somebody asks for it: wrapping takes a module that no command needs."""
 
@@ -276,7 +284,7 @@ def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
         PROGRAM,
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Format,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
@@ -290,7 +298,7 @@ def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
             help=command.summary,
             description=command.description,
             epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Format,
             allow_abbrev=False,
         )
         for argument in command.arguments:

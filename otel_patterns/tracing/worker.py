@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
     from ..journal.tail import RunTail
-    from ..model.events import PatternEvent
+    from ..model.record import Event
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
@@ -176,6 +176,8 @@ class Worker:
         if self._backoff and not self._reaches_receiver():
             return self._closing_at is None
         notes = self._gather()
+        with self._guard.protect("projection"):
+            self._look_ahead(notes)
         for run_id, run_notes in notes.items():
             with self._guard.protect("projection"):
                 self._handle(run_id, run_notes)
@@ -245,12 +247,20 @@ class Worker:
             due = min(due, self._retry_at)
         return max(0.001, due - now)
 
+    def _look_ahead(self, notes: Mapping[str, Sequence[Note]]) -> None:
+        """Read the lines of all runs that have ended or gone on, in one go."""
+        if len(notes) > 1:
+            self._tail_of_journal().look_ahead(
+                (run_id, run_notes[0].start, _last_end(run_notes), self._made_here(run_id))
+                for run_id, run_notes in notes.items()
+            )
+
     def _handle(self, run_id: str, notes: Sequence[Note]) -> None:
         first = notes[0]
         if first.is_first:
             self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
-        last = max(notes, key=lambda note: (note.start.segment == first.start.segment, note.end.offset))
-        events = self._tail_of_journal().events(run_id, first.start, last.end, made_here=self._made_here(run_id))
+        end = _last_end(notes)
+        events = self._tail_of_journal().events(run_id, first.start, end, made_here=self._made_here(run_id))
         if any(note.is_terminal for note in notes):
             self._newborn.pop(run_id, None)
             self._tail_of_journal().forget(run_id)
@@ -360,7 +370,13 @@ class Worker:
         self._retry_at = self._clock.monotonic() + seconds
 
 
-def _project(events: Sequence[PatternEvent], **only: AbstractSet[str]) -> RunTrace | None:
+def _last_end(notes: Sequence[Note]) -> Cursor:
+    """Return the end of the last line in the segment of the first one."""
+    first = notes[0]
+    return max(notes, key=lambda note: (note.start.segment == first.start.segment, note.end.offset)).end
+
+
+def _project(events: Sequence[Event], **only: AbstractSet[str]) -> RunTrace | None:
     from .projection import project  # noqa: PLC0415  # as above
 
     return project(events, **only)
