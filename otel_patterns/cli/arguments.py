@@ -197,6 +197,26 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "finalize",
+        "finalize",
+        "end runs whose writer is gone",
+        "Append an end to each run that has none and whose writers are gone: killed, or silent for a day where that "
+        "cannot be told from here, on another host or before a reboot. The run has failed then, with error type "
+        "'abandoned'. A run that ends itself later counts as it ended itself.",
+        (f"{PROGRAM} finalize --dry-run", f"{PROGRAM} finalize --silent 2h && {PROGRAM} replay"),
+        (
+            Argument(
+                ("--silent",),
+                f"where writers cannot be looked at: no event for this long, {_DURATION} (1d)",
+                "TIME",
+                "seconds",
+            ),
+            Argument(("--dry-run",), "only tell which runs would be ended", kind="switch"),
+            Argument(("--json",), f"{_JSON}: the events", kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
         "exec",
         "exec",
         "run a command as a pattern run",

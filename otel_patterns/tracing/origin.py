@@ -10,12 +10,12 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..clock import Clock
 from ..model import ids, names
 from ..model.values import to_json_object
+from ..process import writer_of
 from ..settings import Settings
 from .provider import global_provider, sdk_provider
 
@@ -199,19 +199,3 @@ def _is_ours(span: TraceSpan) -> bool:
 
 def _is_sampled(parent: TraceSpan | None) -> bool:
     return parent is None or parent.get_span_context().trace_flags.sampled
-
-
-@lru_cache(maxsize=1)
-def writer_of(pid: int) -> dict[str, Any]:
-    """Return what identifies this process beyond its life: host, boot, pid and start (in clock ticks since boot)."""
-    writer: dict[str, Any] = {"host": os.uname().nodename, "pid": pid}
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            writer["boot"] = file.read().strip()
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The second field is the program's name, which may hold spaces and parentheses.
-            writer["start"] = int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        # No procfs (macOS): host and pid must do.
-        pass
-    return writer
