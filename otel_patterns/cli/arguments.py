@@ -10,6 +10,7 @@ from ..clock import Clock
 from ..model import names
 from ..settings import TABLE
 from .moments import parse_moment, parse_seconds
+from .output import terminal_width
 
 PROGRAM: Final = "otel-patterns"
 DESCRIPTION: Final = "See the runs of an engine: events from the journal, runs folded from them, and their traces."
@@ -216,6 +217,26 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "finalize",
+        "finalize",
+        "end runs whose writer is gone",
+        "Append an end to each run that has none and whose writers are gone: killed, or silent for a day where that "
+        "cannot be told from here, on another host or before a reboot. The run has failed then, with error type "
+        "'abandoned'. A run that ends itself later counts as it ended itself.",
+        (f"{PROGRAM} finalize --dry-run", f"{PROGRAM} finalize --silent 2h && {PROGRAM} replay"),
+        (
+            Argument(
+                ("--silent",),
+                f"where writers cannot be looked at: no event for this long, {_DURATION} (1d)",
+                "TIME",
+                "seconds",
+            ),
+            Argument(("--dry-run",), "only tell which runs would be ended", kind="switch"),
+            Argument(("--json",), f"{_JSON}: the events", kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
         "exec",
         "exec",
         "run a command as a pattern run",
@@ -263,6 +284,13 @@ COMMANDS: Final = (
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
 
 
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """Is given the width: argparse makes one for each argument, and would load shutil to ask for it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal_width() - 2)
+
+
 class _Parser(argparse.ArgumentParser):
     """Wraps its description when somebody asks for it: wrapping takes a module that no command needs."""
 
@@ -296,7 +324,7 @@ def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
         PROGRAM,
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Format,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
@@ -310,7 +338,7 @@ def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
             help=command.summary,
             description=command.description,
             epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Format,
             allow_abbrev=False,
         )
         for argument in command.arguments:

@@ -115,7 +115,7 @@ class Output:
         self._stdout = stdout
         self._stderr = stderr
         self.is_terminal = stdout.isatty()
-        columns = _terminal_width() if self.is_terminal else PIPED_WIDTH
+        columns = terminal_width() if self.is_terminal else PIPED_WIDTH
         self.width = columns if width is None else width
         self.symbols = UNICODE if _can_print(UNICODE, stdout.encoding) else ASCII
         wanted = self.is_terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -193,7 +193,13 @@ def _can_print(symbols: Symbols, encoding: str | None) -> bool:
     return True
 
 
-def _terminal_width() -> int:
-    import shutil  # noqa: PLC0415  # a command whose output is piped starts without
-
-    return shutil.get_terminal_size((PIPED_WIDTH, 24)).columns
+def terminal_width() -> int:
+    """Return what `shutil.get_terminal_size` says, without the compression libraries that shutil loads."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or PIPED_WIDTH
+    except OSError:
+        # Without a stdout, or with one that is closed or no terminal.
+        return PIPED_WIDTH

@@ -15,6 +15,7 @@ from .text import pad
 
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
+    from ..model.record import Event
 
 _OPENERS: Final = (names.SELECTION_STARTED, names.VALIDATION_STARTED, names.EXECUTION_STARTED)
 _EIGHTHS: Final = 8
@@ -68,7 +69,7 @@ def waterfall_of(ordered: Sequence[PatternEvent], now_unix_nano: int) -> Waterfa
     return Waterfall(tuple(bars), ordered[0].time_unix_nano, end)
 
 
-def _status(closing: PatternEvent) -> str:
+def _status(closing: Event) -> str:
     if closing.event_type in names.TERMINAL_EVENT_TYPES and closing.event_type != names.EXECUTION_COMPLETED:
         return names.FAILED
     return names.SUCCESS if closing.status == names.IN_PROGRESS else closing.status

@@ -5,14 +5,17 @@ What is odd in any way is left to `parse_slowly`, which knows whether it is an e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from operator import lt
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from ..model import names
 from ..model.columns import are_ids, are_in_our_form, are_timestamps
 from ..model.envelope import is_event
+from ..model.record import EventRecord, decode_record, read_record, record_of
+from ..model.times import read_timestamp
 from ..model.values import as_object
 from .lines import Line
 from .parse import parse_slowly
@@ -30,9 +33,14 @@ class Details(msgspec.Struct, gc=False):
     duration_seconds: Any = msgspec.UNSET
     result_summary: Any = msgspec.UNSET
 
-    def known(self) -> dict[str, Any]:
-        """Return those that are there."""
-        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not msgspec.UNSET}
+    def outputs(self) -> dict[str, Any]:
+        """Return those that are outputs, as far as they are there."""
+        found = {
+            "exit_code": self.exit_code,
+            "duration_seconds": self.duration_seconds,
+            "result_summary": self.result_summary,
+        }
+        return {name: value for name, value in found.items() if value is not msgspec.UNSET}
 
 
 class Head(msgspec.Struct, gc=False):
@@ -49,6 +57,7 @@ class Head(msgspec.Struct, gc=False):
     step_id: str | None = None
 
 
+_STATUSES: Final = frozenset(names.EVENT_STATUSES)
 _KNOWN: Final = frozenset(Details.__struct_fields__)
 _decode: Final = msgspec.json.Decoder().decode
 _decode_head: Final = msgspec.json.Decoder(Head).decode
@@ -71,25 +80,65 @@ def parse_document(line: Line) -> dict[str, Any]:
     return parse_slowly(line)
 
 
+def parse_record(line: Line) -> EventRecord:
+    """Return the event of a line as a record: what `parse_document` says of it, in half of the time.
+
+    Raises:
+        ValueError: The line is no event; the message says why.
+    """
+    return read_record(line.data) or record_of(parse_document(line))
+
+
 class Block(NamedTuple):
     """Events whose lines stand together from `start` to `end`.
 
-    `in_our_form` tells whether all timestamps are written as `format_timestamp` writes them.
+    `in_our_form` tells whether all timestamps are written as `format_timestamp` writes them, `is_rising` whether each
+    is later than the one before, and `is_distinct` whether each event has an id of its own.
     """
 
     heads: list[Head]
     start: int
     end: int
     in_our_form: bool
+    is_rising: bool
+    is_distinct: bool
 
 
 def decode_block(start: int, data: bytes) -> Block | None:
     """Return the events of complete lines that stand at `start`; None when any line may be none."""
+    decoded = _decode_lines(_decode_head, data)
+    if decoded is None:
+        return None
+    heads, timestamps = decoded
+    in_our_form = are_in_our_form(timestamps)
+    is_good = (in_our_form or are_timestamps(timestamps)) and _have_good_ids(heads)
+    return _block(heads, start, start + len(data), timestamps, in_our_form=in_our_form) if is_good else None
+
+
+def decode_records(data: bytes) -> list[EventRecord] | None:
+    """Return the events of complete lines with all their details; None when any line may be none."""
+    decoded = _decode_lines(decode_record, data)
+    if decoded is None:
+        return None
+    records, timestamps = decoded
+    for record, timestamp in zip(records, timestamps, strict=True):
+        time = read_timestamp(timestamp)
+        if time is None or record.time_unix_nano or record.status not in _STATUSES:
+            return None
+        record.time_unix_nano = time
+    return records if _have_good_ids(records) else None
+
+
+_Decoded = TypeVar("_Decoded", Head, EventRecord)
+
+
+def _decode_lines(decode: Callable[[bytes], _Decoded], data: bytes) -> tuple[list[_Decoded], list[str]] | None:
+    """Return what complete lines hold, and its timestamps; None when a line is no JSON object of that form."""
     lines = data.split(b"\n")
     # The data end with a newline: nothing stands behind it.
     lines.pop()
     try:
-        heads = list(map(_decode_head, lines))
+        decoded = list(map(decode, lines))
         if not data.isascii():
             # Of what is passed over msgspec checks everything but this and the length of numbers.
             data.decode("utf-8")
@@ -99,26 +148,29 @@ def decode_block(start: int, data: bytes) -> Block | None:
                     _decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    timestamps = [head.timestamp for head in heads]
-    in_our_form = are_in_our_form(timestamps)
-    are_good = (in_our_form or are_timestamps(timestamps)) and are_ids(
-        [head.event_id for head in heads],
-        {head.pattern_run_id for head in heads},
-        {head.job_id for head in heads},
-        {head.pattern_id for head in heads},
-        {head.step_id for head in heads},
+    return decoded, [event.timestamp for event in decoded]
+
+
+def _have_good_ids(events: Sequence[Head] | Sequence[EventRecord]) -> bool:
+    return are_ids(
+        [event.event_id for event in events],
+        {event.pattern_run_id for event in events},
+        {event.job_id for event in events},
+        {event.pattern_id for event in events},
+        {event.step_id for event in events},
     )
-    return Block(heads, start, start + len(data), in_our_form) if are_good else None
 
 
 def block_of(found: Sequence[tuple[Line, dict[str, Any]]]) -> Block:
     """Return events that were parsed one by one, at least one."""
-    return Block(
-        [_head_of(document) for _, document in found],
-        found[0][0].offset,
-        found[-1][0].end,
-        are_in_our_form([document["timestamp"] for _, document in found]),
-    )
+    heads = [_head_of(document) for _, document in found]
+    timestamps = [head.timestamp for head in heads]
+    return _block(heads, found[0][0].offset, found[-1][0].end, timestamps, in_our_form=are_in_our_form(timestamps))
+
+
+def _block(heads: list[Head], start: int, end: int, timestamps: Sequence[str], *, in_our_form: bool) -> Block:
+    is_rising = in_our_form and all(map(lt, timestamps, timestamps[1:]))
+    return Block(heads, start, end, in_our_form, is_rising, len({head.event_id for head in heads}) == len(heads))
 
 
 def _head_of(document: dict[str, Any]) -> Head:

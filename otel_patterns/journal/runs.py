@@ -23,6 +23,8 @@ from .read import Filter, read_heads
 from .segments import Segment, open_seekable, read_files
 
 _KEPT_BLOCKS: Final = 8
+# The types of events that say something of the run that its first event does not.
+_TELLING: Final = names.TERMINAL_EVENT_TYPES | {names.SELECTION_RESOLVED, names.EXECUTION_STARTED}
 
 
 def read_runs(
@@ -53,8 +55,9 @@ def read_runs(
                     run = runs[run_id] = _begin(heads[0], source)
                     is_sorted = is_sorted and latest_at < run.first_at
                     latest_at = run.first_at
-                run.add(heads, number, in_our_form=block.in_our_form)
-                if run.is_settled:
+                run.add(heads, number, block)
+                # `is_settled` without its call: most runs begin and end in one block.
+                if run.is_plain and run.distinct == len(run.events):
                     unsettled.discard(run_id)
                 else:
                     unsettled.add(run_id)
@@ -80,6 +83,7 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         blocks: Where its events stand in `source`.
         outcome: Type and details of the event that ends it.
         distinct: How many different events were counted when it ended.
+        is_distinct: Whether all its events are known to be different.
     """
 
     pattern_run_id: str
@@ -97,34 +101,32 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
     outcome: tuple[str, Details] | None = None
     distinct: int = 0
     is_plain: bool = True
+    is_distinct: bool = False
     is_resolved: bool = False
     is_started: bool = False
     is_own_end: bool = False
     folded: PatternRun | None = None
     first_unix_nano: int = 0
 
-    def add(self, heads: Sequence[Head], block: int, *, in_our_form: bool) -> None:
+    def add(self, heads: Sequence[Head], number: int, block: Block) -> None:
         """Take the run's events of one more block."""
-        times = [head.timestamp for head in heads]
-        if times[0] <= self.latest_at or not (all(map(lt, times, times[1:])) or _are_in_order(heads)):
+        if heads[0].timestamp <= self.latest_at or not (block.is_rising or _are_plain(heads, block)):
             self.is_plain = False
-        if not in_our_form and not are_in_our_form(times):
-            self.is_plain = False
-        self.latest_at = times[-1]
+        self.latest_at = heads[-1].timestamp
+        self.is_distinct = block.is_distinct and not self.blocks
         self.events += [head.event_id for head in heads]
-        self.blocks += (block,)
-        for head in heads:
+        self.blocks += (number,)
+        for head in [head for head in heads if head.event_type in _TELLING]:
             event_type = head.event_type
             if event_type == names.SELECTION_RESOLVED:
                 if not self.is_resolved:
                     self.is_resolved, self.pattern_id = True, head.pattern_id
-            elif event_type == names.EXECUTION_STARTED:
-                if not self.is_started:
-                    self.is_started, self.started_at = True, head.timestamp
-                    if self.outcome is None:
-                        self.status = names.IN_PROGRESS
-            elif event_type in names.TERMINAL_EVENT_TYPES:
+            elif event_type != names.EXECUTION_STARTED:
                 self._end(head)
+            elif not self.is_started:
+                self.is_started, self.started_at = True, head.timestamp
+                if self.outcome is None:
+                    self.status = names.IN_PROGRESS
 
     def _end(self, head: Head) -> None:
         is_own_end = head.details.error_type != ABANDONED
@@ -132,7 +134,7 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         if is_own_end or not self.is_own_end:
             self.is_own_end, self.outcome = is_own_end, (head.event_type, head.details)
             self.status, self.finished_at = ended_status(head.event_type, head.status), head.timestamp
-        self.distinct = len(set(self.events))
+        self.distinct = len(self.events) if self.is_distinct else len(set(self.events))
 
     @property
     def is_settled(self) -> bool:
@@ -185,7 +187,7 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         if self.outcome is None:
             return {}
         event_type, details = self.outcome
-        return outputs_of(event_type, details.known())
+        return outputs_of(event_type, details.outputs())
 
     def read_events(self) -> list[PatternEvent]:
         """Return the run's events as they stand in the journal, copies included.
@@ -278,7 +280,13 @@ def _begin(head: Head, source: _Source) -> JournalRun:
     )
 
 
-def _are_in_order(heads: Sequence[Head]) -> bool:
+def _are_plain(heads: Sequence[Head], block: Block) -> bool:
+    """Tell whether a run's events of a block stand in order, with timestamps in our form."""
+    times = [head.timestamp for head in heads]
+    if not (block.in_our_form or are_in_our_form(times)):
+        return False
+    if all(map(lt, times, times[1:])):
+        return True
     keys = [
         (head.timestamp, names.LIFECYCLE_RANK.get(head.event_type, names.UNKNOWN_RANK), head.event_id) for head in heads
     ]

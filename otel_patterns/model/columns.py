@@ -24,11 +24,13 @@ _RUN_IDS: Final = _many(ids.RUN_ID_PATTERN)
 _JOB_IDS: Final = _many(ids.JOB_ID_PATTERN)
 _PATTERN_IDS: Final = _many(ids.PATTERN_ID_PATTERN)
 _STEP_IDS: Final = _many(ids.STEP_ID_PATTERN)
-_ZEROS: Final = "0000-00-00T00:00:00.000000Z\n"
-_AS_ZERO: Final = str.maketrans("123456789", "0" * 9)
+# Bytes are translated in a fifth of the time of text.
+_ZEROS: Final = b"0000-00-00T00:00:00.000000Z\n"
+_AS_ZERO: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _DAY_LENGTH, _MINUTE_AT, _SECOND_AT = 10, 14, 17
-_XS: Final = f"XXX-{'X' * 26}\n"
-_AS_X: Final = str.maketrans(dict.fromkeys("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", "X"))
+_XS: Final = b"XXX-" + b"X" * 26 + b"\n"
+_LETTERS_AND_DIGITS: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_AS_X: Final = bytes.maketrans(_LETTERS_AND_DIGITS, b"X" * len(_LETTERS_AND_DIGITS))
 
 
 def are_timestamps(texts: Collection[str]) -> bool:
@@ -39,7 +41,7 @@ def are_timestamps(texts: Collection[str]) -> bool:
 def are_in_our_form(texts: Sequence[str]) -> bool:
     """Tell whether all texts are timestamps as `format_timestamp` writes them."""
     joined = _joined(texts)
-    if not texts or joined.translate(_AS_ZERO) != _ZEROS * len(texts):
+    if not texts or not joined.isascii() or joined.encode().translate(_AS_ZERO) != _ZEROS * len(texts):
         return False
     earliest, latest = min(texts), max(texts)
     if earliest[:_DAY_LENGTH] != latest[:_DAY_LENGTH]:
@@ -73,8 +75,11 @@ def are_ids(
 def _are_our_event_ids(event_ids: Collection[str]) -> bool:
     """Tell whether all are `EVT-` and 26 letters or digits, as we make them."""
     joined = _joined(event_ids)
+    if not joined.isascii():
+        return False
+    data = joined.encode()
     # There is one hyphen in each, so each `EVT-` that is found is a beginning.
-    return joined.translate(_AS_X) == _XS * len(event_ids) and joined.count("EVT-") == len(event_ids)
+    return data.translate(_AS_X) == _XS * len(event_ids) and data.count(b"EVT-") == len(event_ids)
 
 
 def _are_all(pattern: re.Pattern[str], texts: Collection[str]) -> bool:

@@ -35,6 +35,13 @@ def encode_line(document: Mapping[str, object]) -> bytes:
 
 def encode_json(value: object) -> bytes:
     """Return a JSON value as compact UTF-8; what a damaged log may hold beside JSON is converted, never raised at."""
+    try:
+        text = _encode_converted(value)
+        # NaN and infinities would be null there, and large integers and lone surrogates are refused.
+        if b"null" not in text:
+            return text
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        pass
     to_json = _to_json()
     try:
         return to_json(value, inf_nan_mode="strings")

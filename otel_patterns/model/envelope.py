@@ -20,31 +20,37 @@ _ID_KEYS: Final = (
     ("pattern_id", ids.PATTERN_ID_PATTERN),
     ("step_id", ids.STEP_ID_PATTERN),
 )
-# `^` and `$` are for JSON Schema; here fullmatch says the same without Python's `$` before a final newline.
-_IDS: Final = tuple((key, re.compile(pattern[1:-1])) for key, pattern in _ID_KEYS)
 _ID_FORMS: Final = {
     "event_id": "EVT-<ULID>",
     "job_id": "JOB-<ULID>",
     "pattern_run_id": "PRUN-<ULID>",
     "step_id": "STEP-<ULID>",
 }
-_REMEMBERED_IDS: Final = 4096
-
-
-def _id_check(pattern: re.Pattern[str]) -> Callable[[str], bool]:
-    """Return a check that remembers its verdicts: a run's ids stand in every one of its events."""
-    match = pattern.fullmatch
-
-    @lru_cache(_REMEMBERED_IDS)
-    def check(value: str) -> bool:
-        return match(value) is not None
-
-    return check
-
-
-_is_job_id, _is_run_id, _is_pattern_id, _is_step_id = (_id_check(pattern) for _, pattern in _IDS[1:])
-_match_event_id: Final = _IDS[0][1].fullmatch
+_REMEMBERED_RUNS: Final = 4096
+_Get = Callable[[str], Any]
 _STATUSES: Final = frozenset(names.EVENT_STATUSES)
+
+
+class _Id:
+    """The rule of a kind of id: its prefix, and what comes behind it.
+
+    `^` and `$` of the pattern are for JSON Schema; fullmatch says the same without Python's `$` before a final newline.
+    Without their prefixes most patterns are one, and it is compiled once.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        prefix, hyphen, rest = pattern[1:-1].partition("-")
+        self.prefix = prefix + hyphen
+        self._length = len(self.prefix)
+        self._match = re.compile(rest).fullmatch
+
+    def matches(self, value: str) -> bool:
+        """Tell whether a text is an id of this kind."""
+        return value.startswith(self.prefix) and self._match(value, self._length) is not None
+
+
+_IDS: Final = tuple((key, _Id(pattern)) for key, pattern in _ID_KEYS)
+_is_event_id, _is_job_id, _is_run_id, _is_pattern_id, _is_step_id = (rule.matches for _, rule in _IDS)
 
 
 def is_event(document: dict[str, Any]) -> bool:
@@ -53,29 +59,39 @@ def is_event(document: dict[str, Any]) -> bool:
     False means "ask `check_event`", which knows what is wrong, if anything. This is asked of every line that is
     read, and costs a tenth of the full check.
     """
-    get = document.get
+    get = cast("_Get", document.get)
     event_id, timestamp = get("event_id"), get("timestamp")
+    job_id, run_id, pattern_id = get("job_id"), get("pattern_run_id"), get("pattern_id")
+    status, step_id = get("status"), get("step_id")
     return (
         type(get("details")) is dict
-        and type(event_id) is str
-        and _match_event_id(event_id) is not None
-        and type(timestamp) is str
+        and type(event_id) is type(get("event_type")) is type(timestamp) is str
+        and _are_texts(job_id, run_id, pattern_id, status, step_id)
         and is_timestamp(timestamp)
-        and _are_good(
-            get("event_type"), get("job_id"), get("pattern_run_id"), get("pattern_id"), get("status"), get("step_id")
-        )
+        and are_good(event_id, job_id, run_id, pattern_id, status, step_id)
     )
 
 
-def _are_good(event_type: object, job_id: Any, run_id: Any, pattern_id: Any, status: object, step_id: Any) -> bool:
-    # Types first: the hash of a subclass of str may do anything.
+def _are_texts(job_id: object, run_id: object, pattern_id: object, status: object, step_id: object) -> bool:
+    # Asked before `are_good`: the hash of a subclass of str may do anything.
+    return type(run_id) is type(job_id) is type(pattern_id) is type(status) is str and (
+        step_id is None or type(step_id) is str
+    )
+
+
+def are_good(event_id: str, job_id: str, run_id: str, pattern_id: str, status: str, step_id: str | None) -> bool:
+    """Tell whether the texts of an event, each exactly a str, keep their rules."""
+    return status in _STATUSES and _are_good_of_run(job_id, run_id, pattern_id, step_id) and _is_event_id(event_id)
+
+
+@lru_cache(_REMEMBERED_RUNS)
+def _are_good_of_run(job_id: str, run_id: str, pattern_id: str, step_id: str | None) -> bool:
+    # Remembered, because they stand in every event of a run.
     return (
-        type(run_id) is type(job_id) is type(pattern_id) is type(status) is type(event_type) is str
-        and status in _STATUSES
-        and _is_run_id(run_id)
+        _is_run_id(run_id)
         and _is_job_id(job_id)
         and _is_pattern_id(pattern_id)
-        and (step_id is None or (type(step_id) is str and _is_step_id(step_id)))
+        and (step_id is None or _is_step_id(step_id))
     )
 
 
@@ -112,8 +128,10 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
         "step_id": step_id,
     }
     if (
-        _are_good(event_type, job_id, pattern_run_id, pattern_id, status, step_id)
+        type(event_type) is str
         and event_type in names.LIFECYCLE_RANK
+        and _are_texts(job_id, pattern_run_id, pattern_id, status, step_id)
+        and are_good(event_id, job_id, pattern_run_id, pattern_id, status, step_id)
         and type(converted) is dict
         and 0 <= time_unix_nano < END_UNIX_NANO
     ):
@@ -179,9 +197,9 @@ def check_event(document: object, *, strict: bool = False, known_types_only: boo
 
 
 def _check_ids(event: Mapping[str, Any]) -> Iterator[Problem]:
-    for key, pattern in _IDS:
+    for key, rule in _IDS:
         value = event.get(key)
-        if (isinstance(value, str) and pattern.fullmatch(value)) or key not in event:
+        if (isinstance(value, str) and rule.matches(value)) or key not in event:
             continue
         if key == "step_id" and value is None:
             continue
@@ -193,12 +211,11 @@ def _check_ids(event: Mapping[str, Any]) -> Iterator[Problem]:
                 "Write it like PAT-SEMGREP-001.",
             )
         else:
-            prefix = _ID_FORMS[key].split("-")[0]
             yield Problem(
                 f"/{key}",
                 value,
-                f"it must be {prefix}- and 1 to 128 of letters, digits, dot, underscore or hyphen",
-                f"Use {_ID_FORMS[key]}, or {prefix}- and an id of your own"
+                f"it must be {rule.prefix} and 1 to 128 of letters, digits, dot, underscore or hyphen",
+                f"Use {_ID_FORMS[key]}, or {rule.prefix} and an id of your own"
                 + (", or null." if key == "step_id" else "."),
             )
 

@@ -13,6 +13,7 @@ from ..errors import InvalidEventError, Problem
 from . import names
 from .encoding import encode_line
 from .envelope import check_event, is_event, new_event_document
+from .record import Event
 from .times import parse_timestamp
 from .values import as_object, clean_keys
 
@@ -29,7 +30,7 @@ _set: Final = object.__setattr__
 _Event = TypeVar("_Event", bound="PatternEvent")
 
 
-class PatternEvent(BaseModel):
+class PatternEvent(Event, BaseModel):
     """One lifecycle event of a run. Immutable; other keys of a document are in `model_extra`.
 
     Attributes:
@@ -131,29 +132,9 @@ class PatternEvent(BaseModel):
         return cls.model_validate(document, context=_FOREIGN)
 
     @cached_property
-    def time_unix_nano(self) -> int:
+    def time_unix_nano(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]  # read only, as the model is
         """The timestamp in nanoseconds since 1970."""
         return parse_timestamp(self.timestamp)
-
-    @property
-    def rank(self) -> int:
-        """Position of the event type in the lifecycle; orders events of one instant."""
-        return names.LIFECYCLE_RANK.get(self.event_type, names.UNKNOWN_RANK)
-
-    @property
-    def stage(self) -> str:
-        """`selection`, `template`, `validation` or `execution`; of a foreign type the word in its place."""
-        return names.stage_of(self.event_type)
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the event ends its run."""
-        return self.event_type in names.TERMINAL_EVENT_TYPES
-
-    @property
-    def otel(self) -> dict[str, Any]:
-        """What the writing process recorded for projections (`details.otel`); empty when it recorded nothing."""
-        return as_object(self.details.get(names.OTEL)) or {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the nine keys in canonical order. `details` is the event's own object, not a copy."""

@@ -11,6 +11,7 @@ from . import names
 from .details import is_integer
 from .encoding import encode_json
 from .events import PatternEvent
+from .record import Event
 from .runs import PatternRun
 from .stages import pair_stages
 from .times import format_timestamp
@@ -84,7 +85,7 @@ def in_order(events: Iterable[PatternEvent]) -> list[PatternEvent]:
     return sorted(distinct.values(), key=order_key)
 
 
-def order_key(event: PatternEvent) -> tuple[int, int, str]:
+def order_key(event: Event) -> tuple[int, int, str]:
     """Key that sorts events as the fold does; random ids of one millisecond alone would not keep the lifecycle."""
     return event.time_unix_nano, event.rank, event.event_id
 
@@ -94,41 +95,36 @@ def _tie_break(event: PatternEvent) -> tuple[int, int, bytes]:
 
 
 def _fold_ordered(events: Sequence[PatternEvent]) -> PatternRun:
-    first = events[0]
-    started = _first_of(events, names.EXECUTION_STARTED)
     terminal = ending(events)
-    resolved = _first_of(events, names.SELECTION_RESOLVED)
-    version = _first_text(events, "template_version", "pattern_version")
-    start = started or first
+    outline = outline_of(events, terminal)
     document: dict[str, Any] = {
-        "pattern_run_id": first.pattern_run_id,
-        "pattern_id": (resolved or first).pattern_id,
-        "job_id": first.job_id,
-        "operation_kind": _first_text(events, "operation_kind", "operation_kind") or names.UNKNOWN_OPERATION,
-        "status": _status(started, terminal),
-        "started_at": format_timestamp(start.time_unix_nano),
-        "pattern_version": version,
-        "step_id": next((event.step_id for event in events if event.step_id is not None), None),
-        "inputs": _inputs(events),
-        "artifacts": _artifacts(events),
-        "outputs": _outputs(terminal),
+        "pattern_run_id": outline.pattern_run_id,
+        "pattern_id": outline.pattern_id,
+        "job_id": outline.job_id,
+        "operation_kind": outline.operation_kind,
+        "status": outline.status,
+        "started_at": format_timestamp(outline.started_unix_nano),
+        "pattern_version": outline.pattern_version,
+        "step_id": outline.step_id,
+        "inputs": outline.inputs,
+        "artifacts": outline.artifacts,
+        "outputs": outline.outputs,
         "tool_metadata": _tool_metadata(events),
         "events": [event.event_id for event in events],
         "metrics": _metrics(events, terminal),
         "finished_at": None,
-        "duration_seconds": None,
+        "duration_seconds": outline.duration_seconds,
         "error": None,
     }
     if terminal is not None:
         document["finished_at"] = format_timestamp(terminal.time_unix_nano)
-        document["duration_seconds"] = max(0, terminal.time_unix_nano - start.time_unix_nano) / 1e9
         document["error"] = error_of(terminal)
     # Every part was checked or converted above: building without a second validation keeps foreign logs foldable.
     return PatternRun.model_construct(**document)
 
 
 class Outline(NamedTuple):
-    """What a trace shows of a run: those parts of the `PatternRun`, under its names."""
+    """What a trace shows of a run: those parts of the `PatternRun`, under its names, and when it started."""
 
     pattern_run_id: str
     pattern_id: str
@@ -137,32 +133,54 @@ class Outline(NamedTuple):
     operation_kind: str
     pattern_version: str | None
     status: str
-    duration_seconds: float
+    started_unix_nano: int
+    duration_seconds: float | None
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     artifacts: list[str]
 
 
-def outline_of(events: Sequence[PatternEvent], terminal: PatternEvent) -> Outline:
+def outline_of(events: Sequence[Event], terminal: Event | None) -> Outline:
     """Return the outline of a run from its distinct events in the fold's order, of which `terminal` ends it.
 
-    It takes a quarter of the time of the whole fold, which would be the larger part of a projection.
+    One pass over the events: the whole fold would be the larger part of a projection.
     """
-    started = _first_of(events, names.EXECUTION_STARTED)
     first = events[0]
-    start = started or first
+    started = resolved = None
+    step_id = operation_kind = pattern_version = None
+    inputs: dict[str, Any] = {}
+    artifacts: list[str] = []
+    for event in events:
+        event_type, details = event.event_type, event.details
+        if step_id is None:
+            step_id = event.step_id
+        if operation_kind is None:
+            operation_kind = _filled(details.get("operation_kind"))
+        if pattern_version is None:
+            pattern_version = _filled(details.get("template_version"))
+        if event_type == names.SELECTION_RESOLVED:
+            resolved = resolved or event
+            inputs = as_object(details.get("inputs_preview")) or inputs
+        elif event_type == names.TEMPLATE_EXPANDED:
+            artifacts += _texts(details.get("generated_artifacts"))
+        elif event_type == names.EXECUTION_STARTED:
+            started = started or event
+        elif event_type == names.EXECUTION_COMPLETED:
+            artifacts = _texts(details.get("artifacts")) or artifacts
+    start = (started or first).time_unix_nano
     return Outline(
-        pattern_run_id=first.pattern_run_id,
-        pattern_id=(_first_of(events, names.SELECTION_RESOLVED) or first).pattern_id,
-        job_id=first.job_id,
-        step_id=next((event.step_id for event in events if event.step_id is not None), None),
-        operation_kind=_first_text(events, "operation_kind", "operation_kind") or names.UNKNOWN_OPERATION,
-        pattern_version=_first_text(events, "template_version", "pattern_version"),
-        status=_status(started, terminal),
-        duration_seconds=max(0, terminal.time_unix_nano - start.time_unix_nano) / 1e9,
-        inputs=_inputs(events),
-        outputs=_outputs(terminal),
-        artifacts=_artifacts(events),
+        first.pattern_run_id,
+        (resolved or first).pattern_id,
+        first.job_id,
+        step_id,
+        operation_kind or _recorded(events, "operation_kind") or names.UNKNOWN_OPERATION,
+        pattern_version or _recorded(events, "pattern_version"),
+        _status(started, terminal),
+        start,
+        None if terminal is None else max(0, terminal.time_unix_nano - start) / 1e9,
+        dict(inputs),
+        {} if terminal is None else outputs_of(terminal.event_type, terminal.details),
+        artifacts,
     )
 
 
@@ -173,7 +191,7 @@ def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
     return (own or terminals or [None])[-1]
 
 
-def _status(started: PatternEvent | None, terminal: PatternEvent | None) -> str:
+def _status(started: Event | None, terminal: Event | None) -> str:
     if terminal is None:
         return names.PENDING if started is None else names.IN_PROGRESS
     return ended_status(terminal.event_type, terminal.status)
@@ -186,41 +204,14 @@ def ended_status(event_type: str, status: str) -> str:
     return names.FAILED
 
 
-def _first_of(events: Iterable[PatternEvent], event_type: str) -> PatternEvent | None:
-    for event in events:
-        if event.event_type == event_type:
-            return event
-    return None
+def _filled(value: object) -> str | None:
+    """Return a detail that is a text and not empty."""
+    return value if isinstance(value, str) and value else None
 
 
-def _first_text(events: Sequence[PatternEvent], detail: str, recorded: str) -> str | None:
-    for event in events:
-        value = event.details.get(detail)
-        if isinstance(value, str) and value:
-            return value
-    for event in events:
-        value = event.otel.get(recorded)
-        if isinstance(value, str) and value:
-            return value
-    return None
-
-
-def _inputs(events: Iterable[PatternEvent]) -> dict[str, Any]:
-    inputs: dict[str, Any] = {}
-    for event in events:
-        if event.event_type == names.SELECTION_RESOLVED:
-            inputs = dict(as_object(event.details.get("inputs_preview")) or inputs)
-    return inputs
-
-
-def _artifacts(events: Iterable[PatternEvent]) -> list[str]:
-    artifacts: list[str] = []
-    for event in events:
-        if event.event_type == names.TEMPLATE_EXPANDED:
-            artifacts += _texts(event.details.get("generated_artifacts"))
-        elif event.event_type == names.EXECUTION_COMPLETED:
-            artifacts = _texts(event.details.get("artifacts")) or artifacts
-    return artifacts
+def _recorded(events: Iterable[Event], name: str) -> str | None:
+    """Return the first text of this name that a writing process recorded."""
+    return next((value for event in events if (value := _filled(event.otel.get(name))) is not None), None)
 
 
 def _texts(value: object) -> list[str]:
@@ -237,10 +228,6 @@ def _text(value: object) -> str | None:
     return converted if isinstance(converted, str) else encode_json(converted).decode("utf-8")
 
 
-def _outputs(terminal: PatternEvent | None) -> dict[str, Any]:
-    return {} if terminal is None else outputs_of(terminal.event_type, terminal.details)
-
-
 def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run gave that an event of this type, with these details, ended."""
     if event_type not in _ENDS_EXECUTION:
@@ -249,7 +236,7 @@ def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
     summary = details.get("result_summary")
     if (members := as_object(summary)) is not None:
         # What the event itself says goes before what its summary says.
-        outputs = {**outputs, **members, **outputs}
+        outputs.update({name: value for name, value in members.items() if name not in outputs})
     elif summary is not None:
         outputs["result_summary"] = summary
     return outputs
@@ -276,7 +263,7 @@ def _metrics(events: Sequence[PatternEvent], terminal: PatternEvent | None) -> d
     return {metric: value / 1e6 for metric, value in nanoseconds.items()}
 
 
-def error_of(terminal: PatternEvent) -> dict[str, Any] | None:
+def error_of(terminal: Event) -> dict[str, Any] | None:
     """Return `{type, message, exit_code, stdout, stderr}` of a failing event, as far as it tells them; else None."""
     details = terminal.details
     if terminal.event_type == names.EXECUTION_COMPLETED:

@@ -45,12 +45,16 @@ def trace_id(job_id: str, run_id: str) -> str:
 
 def span_id(run_id: str, *role: str) -> str:
     """Return the 16 hex digits of the span with that role (`"root"`, `"marker"`, `"stage", name, event id`)."""
-    return _digest(8, "otel_patterns/span/1", run_id, *role)
+    return _hashed(8, _span_prefix(run_id) + b"".join(map(_prefixed, role)))
 
 
 @lru_cache(256)
+def _span_prefix(run_id: str) -> bytes:
+    return _prefixed("otel_patterns/span/1") + _prefixed(run_id)
+
+
 def _prefixed(part: str) -> bytes:
-    # Length-prefixed, so that ("1", "23") and ("12", "3") differ. Remembered, because the spans of a run share parts.
+    # Length-prefixed, so that ("1", "23") and ("12", "3") differ.
     encoded = part.encode("utf-8", "surrogatepass")
     return len(encoded).to_bytes(4, "big") + encoded
 
@@ -64,8 +68,12 @@ def _hashlib() -> ModuleType:
 
 
 def _digest(size: int, *parts: str) -> str:
+    return _hashed(size, b"".join(map(_prefixed, parts)))
+
+
+def _hashed(size: int, data: bytes) -> str:
     sha256 = _hashlib().sha256
-    digest = sha256(b"".join(map(_prefixed, parts))).digest()
+    digest = sha256(data).digest()
     while digest.startswith(bytes(size)):
         digest = sha256(digest).digest()
     return digest[:size].hex()

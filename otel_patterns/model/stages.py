@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from . import names
 
 if TYPE_CHECKING:
-    from .events import PatternEvent
+    from .record import Event
 
 # A template has no event of its own for its start: it begins when the selection was resolved (or at least started).
 _OPENS: Final = {
@@ -31,8 +31,8 @@ class Stage(NamedTuple):
     """One closed stage: its name and the two events that bound it."""
 
     name: str
-    opening: PatternEvent
-    closing: PatternEvent
+    opening: Event
+    closing: Event
 
 
 def is_stage_closing(event_type: str) -> bool:
@@ -40,19 +40,20 @@ def is_stage_closing(event_type: str) -> bool:
     return event_type in _CLOSES
 
 
-def pair_stages(events: Iterable[PatternEvent]) -> list[Stage]:
+def pair_stages(events: Iterable[Event]) -> list[Stage]:
     """Return the closed stages of one run, in the order in which they close.
 
     The opening event is the latest preceding opener of that stage that no other closing event has taken;
     a closing event without one makes no stage. A stage depends only on the events up to its closing one.
     """
-    openers: dict[str, PatternEvent] = {}
+    openers: dict[str, Event] = {}
     stages: list[Stage] = []
     for event in events:
-        if event.stage == names.SELECTION and event.event_type != names.SELECTION_FAILED:
+        event_type = event.event_type
+        if event_type != names.SELECTION_FAILED and names.stage_of(event_type) == names.SELECTION:
             openers[names.TEMPLATE] = event
-        if (stage := _OPENS.get(event.event_type)) is not None:
+        if (stage := _OPENS.get(event_type)) is not None:
             openers[stage] = event
-        elif (stage := _CLOSES.get(event.event_type)) is not None and (opening := openers.pop(stage, None)) is not None:
+        elif (stage := _CLOSES.get(event_type)) is not None and (opening := openers.pop(stage, None)) is not None:
             stages.append(Stage(stage, opening, event))
     return stages

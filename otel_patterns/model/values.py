@@ -39,6 +39,8 @@ _INT64_MAX: Final = 2**63 - 1
 # Python refuses to print integers of more than 4,300 digits; 4,000 digits are 13,288 bits.
 _MAX_DECIMAL_BITS: Final = 13_288
 _PLAIN_DEPTH: Final = 8
+# `type`, for a type checker that knows nothing of the value; a cast would be one call more.
+type_of: Final = cast("Callable[[object], object]", type)
 _ODD: Final = object()
 _CYCLE: Final = "<cycle>"
 _TOO_DEEP: Final = "<too deep>"
@@ -62,7 +64,10 @@ def to_json_object(value: Mapping[Any, Any]) -> dict[str, JsonValue]:
     except RuntimeError:
         # Another thread changes it meanwhile.
         plain = _ODD
-    converted = to_json_value(value) if plain is _ODD else plain
+    if plain is not _ODD:
+        # Plain is only a dict: of another mapping the whole rule has more to say.
+        return cast("dict[str, JsonValue]", plain)
+    converted = to_json_value(value)
     members = as_object(converted)
     return {"value": converted} if members is None else members
 
@@ -72,15 +77,7 @@ def _plain(value: Any, depth: int) -> Any:
 
     Every event passes here: this takes a fifth of the time of the whole rule.
     """
-    kind = cast("type[Any]", type(value))
-    if kind is str:
-        return value if value.isascii() else _ODD
-    if value is None or kind is bool:
-        return value
-    if kind is int:
-        return value if _INT64_MIN <= value <= _INT64_MAX else _ODD
-    if kind is float:
-        return value if math.isfinite(value) else _ODD
+    kind = type_of(value)
     if kind is dict and depth < _PLAIN_DEPTH:
         members: dict[str, Any] = {}
         for key, item in value.items():
@@ -94,9 +91,20 @@ def _plain(value: Any, depth: int) -> Any:
             else:
                 members[key] = plain
         return members
+    if kind is int:
+        return value if _INT64_MIN <= value <= _INT64_MAX else _ODD
     if kind is list and depth < _PLAIN_DEPTH:
-        items = [_plain(item, depth + 1) for item in value]
-        return _ODD if _ODD in items else items
+        items: list[Any] = []
+        for item in value:
+            plain = item if type(item) is str and item.isascii() else _plain(item, depth + 1)
+            if plain is _ODD:
+                return _ODD
+            items.append(plain)
+        return items
+    if kind is float:
+        return value if math.isfinite(value) else _ODD
+    if value is None or kind is bool or (kind is str and value.isascii()):
+        return value
     return _ODD
 
 

@@ -24,7 +24,7 @@ from ..model.details import DETAILS
 from ..model.envelope import check_event
 from ..model.times import format_timestamp, is_timestamp
 from ..model.values import as_object, to_json_object, to_json_value
-from .origin import writer_of
+from ..process import writer_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan

@@ -10,18 +10,19 @@ import os
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..clock import Clock
 from ..model import ids, names
 from ..model.values import to_json_object
+from ..process import writer_of
 from ..settings import Settings
 from .provider import global_provider, sdk_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import Span as TraceSpan
     from opentelemetry.trace import SpanContext
 
 _REMEMBERED_RUNS: Final = 20_000
@@ -63,6 +64,9 @@ class Origin:
         self._pid = 0
         self._writer: dict[str, Any] = {}
         self._resource: Resource | None = None
+        # The resource as it is recorded, and what that was made from.
+        self._converted: dict[str, Any] = {}
+        self._converted_from: Resource | None = None
         self._sampler: Sampler | None = None
         self._has_asked = False
 
@@ -91,16 +95,23 @@ class Origin:
 
     def joined(self, run_id: str, job_id: str) -> Joined:
         """Return the trace that a run is part of, as it was recorded with its first event here."""
-        return self._seen.get(run_id) or Joined(ids.trace_id(job_id, run_id), None, "", sampled=True)
+        return self._seen.get(run_id) or self._alone(run_id, job_id, sampled=True)
+
+    @staticmethod
+    def _alone(run_id: str, job_id: str, *, sampled: bool) -> Joined:
+        return Joined(ids.trace_id(job_id, run_id), None, "", sampled=sampled)
 
     def record(self, run_id: str, job_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return `details.otel` for a run's first event here; `given` is what the caller wants recorded in it."""
-        context, join = _current_span_context(), self._settings.join
-        if _is_current_span_ours():
+        join, span = self._settings.join, _current_span()
+        context = None if span is None else span.get_span_context()
+        if span is not None and _is_ours(span):
             # A run inside a run belongs to it, whatever the relation to the services around may be.
             join = "child"
-        resource, sampled = self._resource_and_decision(run_id, job_id, given, context if join == "child" else None)
+        parent = span if join == "child" else None
+        resource, sampled = self._resource_and_decision(run_id, job_id, given, parent)
         recorded: dict[str, Any] = {"v": names.OTEL_VERSION}
+        joined: Joined | None = None
         if context is not None:
             flags = f"{int(context.trace_flags):02x}"
             recorded["traceparent"] = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
@@ -108,12 +119,11 @@ class Origin:
                 recorded["tracestate"] = state
             recorded["join"] = join
             recorded["remote"] = context.is_remote
+            if parent is not None:
+                joined = Joined(f"{context.trace_id:032x}", context, recorded.get("tracestate", ""), sampled=sampled)
         recorded["sampled"] = sampled
-        if context is not None and join == "child":
-            joined = Joined(f"{context.trace_id:032x}", context, recorded.get("tracestate", ""), sampled=sampled)
-        else:
-            joined = Joined(ids.trace_id(job_id, run_id), None, "", sampled=sampled)
-        self._seen[run_id] = joined
+        # None stands for a trace of its own that is sampled.
+        self._seen[run_id] = joined or (None if sampled else self._alone(run_id, job_id, sampled=False))
         recorded.update(given)
         recorded["resource"] = resource
         recorded["writer"] = self._writer
@@ -132,21 +142,29 @@ class Origin:
         span["attributes"] = {names.ATTR_CICD_RUN_URL: url, **span.get("attributes", {})}
 
     def _resource_and_decision(
-        self, run_id: str, job_id: str, given: Mapping[str, Any], parent_context: SpanContext | None
-    ) -> tuple[dict[str, Any], bool]:
+        self, run_id: str, job_id: str, given: Mapping[str, Any], parent: TraceSpan | None
+    ) -> tuple[Mapping[str, Any], bool]:
         resource, sampler = self._provider_parts()
         if resource is None or sampler is None:
             # As the default sampler decides.
-            is_sampled = parent_context is None or parent_context.trace_flags.sampled
-            return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, is_sampled
-        from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring
-        from opentelemetry.trace import SpanKind, get_current_span, set_span_in_context  # noqa: PLC0415
+            return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, _is_sampled(parent)
+        if resource is not self._converted_from:
+            self._converted, self._converted_from = to_json_object(dict(resource.attributes)), resource
+        from opentelemetry.sdk.trace.sampling import DEFAULT_ON  # noqa: PLC0415  # see the module's docstring
 
-        parent = Context() if parent_context is None else set_span_in_context(get_current_span())
-        trace_id = int(ids.trace_id(job_id, run_id), 16) if parent_context is None else parent_context.trace_id
+        if sampler is DEFAULT_ON:
+            # What it would say: it asks nobody, and asking it takes longer than writing the event.
+            return self._converted, _is_sampled(parent)
+        from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring
+        from opentelemetry.trace import SpanKind, set_span_in_context  # noqa: PLC0415
+
+        if parent is None:
+            context, trace_id = Context(), int(ids.trace_id(job_id, run_id), 16)
+        else:
+            context, trace_id = set_span_in_context(parent), parent.get_span_context().trace_id
         name = str(given.get("operation_kind") or names.UNKNOWN_OPERATION)
-        result = sampler.should_sample(parent, trace_id, name, SpanKind.SERVER, {names.ATTR_RUN_ID: run_id}, ())
-        return to_json_object(dict(resource.attributes)), result.decision.is_sampled()
+        result = sampler.should_sample(context, trace_id, name, SpanKind.SERVER, {names.ATTR_RUN_ID: run_id}, ())
+        return self._converted, result.decision.is_sampled()
 
     def _provider_parts(self) -> tuple[Resource | None, Sampler | None]:
         """Return resource and sampler of the application's own provider, else those of the environment."""
@@ -165,30 +183,19 @@ class Origin:
         return self._resource, self._sampler
 
 
-def _current_span_context() -> SpanContext | None:
+def _current_span() -> TraceSpan | None:
+    """Return the span of the application, or of a run around this one, in which the run begins."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
-    context: SpanContext = trace.get_current_span().get_span_context()
-    return context if context.is_valid else None
+    span: TraceSpan = trace.get_current_span()
+    return span if span is not trace.INVALID_SPAN and span.get_span_context().is_valid else None
 
 
-def _is_current_span_ours() -> bool:
-    run_span, trace = sys.modules.get(f"{__package__}.run_span"), sys.modules.get("opentelemetry.trace")
-    return run_span is not None and trace is not None and isinstance(trace.get_current_span(), run_span.RunSpan)
+def _is_ours(span: TraceSpan) -> bool:
+    run_span = sys.modules.get(f"{__package__}.run_span")
+    return run_span is not None and isinstance(span, run_span.RunSpan)
 
 
-@lru_cache(maxsize=1)
-def writer_of(pid: int) -> dict[str, Any]:
-    """Return what identifies this process beyond its life: host, boot, pid and start (in clock ticks since boot)."""
-    writer: dict[str, Any] = {"host": os.uname().nodename, "pid": pid}
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            writer["boot"] = file.read().strip()
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The second field is the program's name, which may hold spaces and parentheses.
-            writer["start"] = int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        # No procfs (macOS): host and pid must do.
-        pass
-    return writer
+def _is_sampled(parent: TraceSpan | None) -> bool:
+    return parent is None or parent.get_span_context().trace_flags.sampled

@@ -9,23 +9,24 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..model import ids, names
 from ..model.details import is_integer
 from ..model.encoding import encode_json
 from ..model.fold import ABANDONED, error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
-from ..model.values import as_object, clean_text
-from .recorded import Caller, Recorded, read_recorded, scalar_of, span_part
+from ..model.values import clean_text, type_of
+from .recorded import Recorded, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
 
 if TYPE_CHECKING:
-    from ..model.events import PatternEvent
     from ..model.fold import Outline
+    from ..model.record import Event
+
+AnyEvent = TypeVar("AnyEvent", bound="Event")
 
 # Tempo cuts attribute strings at 2048 bytes; a cut JSON text cannot be read.
 MAX_TEXT_BYTES: Final = 2000
@@ -53,23 +54,33 @@ IDENTITY: Final = frozenset(
 _NOT_EXECUTED: Final = frozenset({126, 127})
 _SHELL_SYNTAX: Final = re.compile(r"""['"\\]""")
 _WORD: Final = re.compile(r"[^ \t\r\n]+")
+_REMEMBERED_KEYS: Final = 1000
 
 
-def prefix_of(events: Iterable[PatternEvent]) -> list[PatternEvent]:
+class IdsOfRun(NamedTuple):
+    """The ids on a run's root; its events have them too when theirs are others."""
+
+    job_id: str
+    pattern_id: str
+    step_id: str | None
+
+
+def prefix_of(events: Iterable[AnyEvent]) -> list[AnyEvent]:
     """Return the distinct events of one run in journal order up to and including the first terminal one."""
-    prefix: list[PatternEvent] = []
+    prefix: list[AnyEvent] = []
     seen: set[str] = set()
     for event in events:
-        if event.event_id in seen:
+        event_id = event.event_id
+        if event_id in seen:
             continue
-        seen.add(event.event_id)
+        seen.add(event_id)
         prefix.append(event)
-        if event.is_terminal:
+        if event.event_type in names.TERMINAL_EVENT_TYPES:
             break
     return prefix
 
 
-def project(events: Iterable[PatternEvent], *, closed_by: AbstractSet[str] | None = None) -> RunTrace | None:
+def project(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = None) -> RunTrace | None:
     """Return the trace of one run from its events in journal order; None when there is no event.
 
     A run without a terminal event has a marker and the stages that have ended so far, but no root.
@@ -81,27 +92,23 @@ def project(events: Iterable[PatternEvent], *, closed_by: AbstractSet[str] | Non
     prefix = prefix_of(events)
     if not prefix:
         return None
-    first = prefix[0]
+    first, last = prefix[0], prefix[-1]
     recorded = read_recorded(prefix)
-    caller = recorded.caller if recorded.caller is not None and recorded.caller.join == "child" else None
-    trace_id = caller.trace_id if caller else ids.trace_id(first.job_id, first.pattern_run_id)
-    # Sorting is stable, so events of one time and rank keep their journal order.
-    ordered = sorted(prefix, key=lambda event: (event.time_unix_nano, event.rank))
-    common = _Common(first.pattern_run_id, trace_id, caller)
-    ended = prefix[-1].is_terminal
-
-    def is_wanted(closing: PatternEvent) -> bool:
-        return closed_by is None or closing.event_id in closed_by
-
+    common = _Common(first, recorded)
+    ended = last.event_type in names.TERMINAL_EVENT_TYPES
+    stages = pair_stages(prefix)
+    if closed_by is not None:
+        stages = [stage for stage in stages if stage.closing.event_id in closed_by]
+    is_root_wanted = ended and (closed_by is None or last.event_id in closed_by)
     return RunTrace(
-        run_id=first.pattern_run_id,
+        run_id=common.run_id,
         job_id=first.job_id,
-        trace_id=trace_id,
+        trace_id=common.trace_id,
         resource=recorded.resource,
         sampled=recorded.sampled,
         native=recorded.native,
-        root=_root(common, prefix[-1], ordered, recorded) if ended and is_wanted(prefix[-1]) else None,
-        stages=tuple(_stage(common, stage) for stage in pair_stages(prefix) if is_wanted(stage.closing)),
+        root=_root(common, prefix, recorded) if is_root_wanted else None,
+        stages=tuple([_stage(common, stage) for stage in stages]),
         marker=None if ended else _marker(common, first),
     )
 
@@ -109,50 +116,57 @@ def project(events: Iterable[PatternEvent], *, closed_by: AbstractSet[str] | Non
 class _Common:
     """What every span of a run shares."""
 
-    def __init__(self, run_id: str, trace_id: str, caller: Caller | None) -> None:
-        self.run_id = run_id
-        self.trace_id = trace_id
-        self.caller = caller
-        self.trace_state = caller.trace_state if caller else ""
-        self.root_id = ids.span_id(run_id, "root")
+    def __init__(self, first: Event, recorded: Recorded) -> None:
+        caller = recorded.caller
+        self.run_id = first.pattern_run_id
+        self.caller = caller if caller is not None and caller.join == "child" else None
+        self.trace_id = self.caller.trace_id if self.caller else ids.trace_id(first.job_id, self.run_id)
+        self.trace_state = self.caller.trace_state if self.caller else ""
+        self.root_id = ids.span_id(self.run_id, "root")
 
 
-def _root(common: _Common, terminal: PatternEvent, ordered: Sequence[PatternEvent], recorded: Recorded) -> Span:
-    run = outline_of(sorted(ordered, key=order_key), terminal)
+def _root(common: _Common, prefix: Sequence[Event], recorded: Recorded) -> Span:
+    # Events of one time and rank keep their journal order on the span; in the fold their ids decide.
+    folded = ordered = prefix
+    if not _are_times_rising(prefix):
+        ordered = sorted(prefix, key=lambda event: (event.time_unix_nano, event.rank))
+        folded = sorted(prefix, key=order_key)
+    terminal = prefix[-1]
+    run = outline_of(folded, terminal)
     error = error_of(terminal)
     start = ordered[0].time_unix_nano
     caller = recorded.caller
     links: tuple[SpanLink, ...] = ()
-    attributes = _Attributes()
-    attributes.add_run(run)
+    attributes = _run_attributes(run)
     attributes[names.ATTR_CICD_RESULT] = result_of(terminal)
     if error is not None:
-        attributes.add(names.ATTR_ERROR_TYPE, error.get("type"))
+        _add(attributes, names.ATTR_ERROR_TYPE, error.get("type"))
     if caller is not None and caller.join == "link":
         links = (SpanLink(caller.trace_id, caller.span_id, caller.trace_state),)
         attributes[names.ATTR_CALLER_TRACE_ID] = caller.trace_id
         attributes[names.ATTR_CALLER_SPAN_ID] = caller.span_id
     attributes[names.ATTR_EVENTS_EMITTED] = len(ordered)
     span_events: list[SpanEvent] = []
-    ids_of_run = {names.ATTR_JOB_ID: run.job_id, names.ATTR_PATTERN_ID: run.pattern_id, names.ATTR_STEP_ID: run.step_id}
+    ids_of_run = IdsOfRun(run.job_id, run.pattern_id, run.step_id)
     for index, event in enumerate(ordered):
         span_events.append(span_event(event, index, ids_of_run))
         if names.OTEL in event.details:
             user_attributes, user_events = span_part(event, "run")
-            attributes.extend(user_attributes)
+            _add_user_attributes(attributes, user_attributes)
             span_events += user_events
             span_events += [item for item in span_part(event, "stage")[1] if item.name == names.EVENT_EXCEPTION]
+    parent = common.caller
     return Span(
         name=cut_text(f"{run.operation_kind} {run.pattern_id}"),
         trace_id=common.trace_id,
         span_id=common.root_id,
-        parent_span_id=common.caller.span_id if common.caller else "",
-        parent_is_remote=common.caller is not None and common.caller.is_remote,
+        parent_span_id=parent.span_id if parent else "",
+        parent_is_remote=parent is not None and parent.is_remote,
         trace_state=common.trace_state,
-        kind=SpanKind.INTERNAL if common.caller is not None and not common.caller.is_remote else SpanKind.SERVER,
+        kind=SpanKind.INTERNAL if parent is not None and not parent.is_remote else SpanKind.SERVER,
         start_unix_nano=start,
         end_unix_nano=max(start, terminal.time_unix_nano),
-        attributes=attributes.frozen(),
+        attributes=tuple(attributes.items()),
         events=tuple(span_events),
         links=links,
         failed=error is not None,
@@ -161,43 +175,54 @@ def _root(common: _Common, terminal: PatternEvent, ordered: Sequence[PatternEven
     )
 
 
+def _are_times_rising(events: Sequence[Event]) -> bool:
+    last = -1
+    for event in events:
+        if event.time_unix_nano <= last:
+            return False
+        last = event.time_unix_nano
+    return True
+
+
 def _stage(common: _Common, stage: Stage) -> Span:
-    opening, closing = stage.opening, stage.closing
-    error = error_of(closing) if closing.is_terminal else None
-    attributes = _Attributes(
-        {
-            names.ATTR_RUN_ID: closing.pattern_run_id,
-            names.ATTR_PATTERN_ID: cut_text(closing.pattern_id),
-            names.ATTR_JOB_ID: closing.job_id,
-            names.ATTR_STAGE: stage.name,
-            names.ATTR_CICD_TASK_NAME: stage.name,
-            names.ATTR_CICD_TASK_RUN_ID: opening.event_id,
-            names.ATTR_CICD_TASK_RESULT: result_of(closing),
-        }
-    )
+    name, opening, closing = stage
+    error = error_of(closing) if closing.event_type in names.TERMINAL_EVENT_TYPES else None
+    pattern_id = closing.pattern_id
+    attributes: dict[str, AttributeValue] = {
+        names.ATTR_RUN_ID: closing.pattern_run_id,
+        names.ATTR_PATTERN_ID: cut_text(pattern_id),
+        names.ATTR_JOB_ID: closing.job_id,
+        names.ATTR_STAGE: name,
+        names.ATTR_CICD_TASK_NAME: name,
+        names.ATTR_CICD_TASK_RUN_ID: opening.event_id,
+        names.ATTR_CICD_TASK_RESULT: result_of(closing),
+    }
     kind = SpanKind.INTERNAL
-    if stage.name == names.EXECUTION and opening.details.get("executor") in _COMMAND_EXECUTORS:
+    if name == names.EXECUTION and opening.details.get("executor") in _COMMAND_EXECUTORS:
         kind = SpanKind.CLIENT
-        attributes.add(names.ATTR_EXECUTABLE_NAME, executable_name(opening.details.get("command")))
-        attributes.add(names.ATTR_PID, _integer(opening.details.get("pid", closing.details.get("pid"))))
-        attributes.add(names.ATTR_EXIT_CODE, _integer(closing.details.get("exit_code")))
+        _add(attributes, names.ATTR_EXECUTABLE_NAME, executable_name(opening.details.get("command")))
+        _add(attributes, names.ATTR_PID, _integer(opening.details.get("pid", closing.details.get("pid"))))
+        _add(attributes, names.ATTR_EXIT_CODE, _integer(closing.details.get("exit_code")))
     if error is not None:
-        attributes.add(names.ATTR_ERROR_TYPE, error.get("type"))
-    attributes.extend(span_part(opening, "stage")[0])
-    user_attributes, user_events = span_part(closing, "stage")
-    attributes.extend(user_attributes)
+        _add(attributes, names.ATTR_ERROR_TYPE, error.get("type"))
+    user_events: tuple[SpanEvent, ...] = ()
+    if names.OTEL in opening.details:
+        _add_user_attributes(attributes, span_part(opening, "stage")[0])
+    if names.OTEL in closing.details:
+        user_attributes, user_events = span_part(closing, "stage")
+        _add_user_attributes(attributes, user_attributes)
     start = opening.time_unix_nano
     return Span(
-        name=cut_text(f"{stage.name} {closing.pattern_id}"),
+        name=cut_text(f"{name} {pattern_id}"),
         trace_id=common.trace_id,
-        span_id=ids.span_id(common.run_id, "stage", stage.name, opening.event_id),
+        span_id=ids.span_id(common.run_id, "stage", name, opening.event_id),
         parent_span_id=common.root_id,
         parent_is_remote=False,
         trace_state=common.trace_state,
         kind=kind,
         start_unix_nano=start,
         end_unix_nano=max(start, closing.time_unix_nano),
-        attributes=attributes.frozen(),
+        attributes=tuple(attributes.items()),
         events=user_events,
         links=(),
         failed=error is not None,
@@ -206,14 +231,12 @@ def _stage(common: _Common, stage: Stage) -> Span:
     )
 
 
-def _marker(common: _Common, first: PatternEvent) -> Span:
-    attributes = _Attributes(
-        {
-            names.ATTR_RUN_ID: first.pattern_run_id,
-            names.ATTR_PATTERN_ID: cut_text(first.pattern_id),
-            names.ATTR_JOB_ID: first.job_id,
-        }
-    )
+def _marker(common: _Common, first: Event) -> Span:
+    attributes: dict[str, AttributeValue] = {
+        names.ATTR_RUN_ID: first.pattern_run_id,
+        names.ATTR_PATTERN_ID: cut_text(first.pattern_id),
+        names.ATTR_JOB_ID: first.job_id,
+    }
     time = first.time_unix_nano
     return Span(
         name=names.MARKER_SPAN_NAME,
@@ -225,7 +248,7 @@ def _marker(common: _Common, first: PatternEvent) -> Span:
         kind=SpanKind.INTERNAL,
         start_unix_nano=time,
         end_unix_nano=time,
-        attributes=attributes.frozen(),
+        attributes=tuple(attributes.items()),
         events=(),
         links=(),
         failed=False,
@@ -234,102 +257,140 @@ def _marker(common: _Common, first: PatternEvent) -> Span:
     )
 
 
-def span_event(event: PatternEvent, index: int, ids_of_run: Mapping[str, object]) -> SpanEvent:
-    """Return the copy of an event on the root; `ids_of_run` are the root's job, pattern and step by attribute key."""
-    attributes = _Attributes(
-        {
-            names.ATTR_EVENT_ID: event.event_id,
-            names.ATTR_EVENT_INDEX: index,
-            names.ATTR_EVENT_STATUS: event.status,
-            names.ATTR_STAGE: cut_text(event.stage),
-        }
-    )
-    if event.job_id != ids_of_run.get(names.ATTR_JOB_ID):
-        attributes[names.ATTR_JOB_ID] = event.job_id
-    if event.pattern_id != ids_of_run.get(names.ATTR_PATTERN_ID):
-        attributes.add(names.ATTR_PATTERN_ID, event.pattern_id)
-    if event.step_id != ids_of_run.get(names.ATTR_STEP_ID):
+def span_event(event: Event, index: int, ids_of_run: IdsOfRun) -> SpanEvent:
+    """Return the copy of an event on the root of its run."""
+    event_type, details = event.event_type, event.details
+    # Pairs, not a dict: details have no other key than once, and ours do not begin as theirs do.
+    attributes: list[tuple[str, AttributeValue]] = [
+        (names.ATTR_EVENT_ID, event.event_id),
+        (names.ATTR_EVENT_INDEX, index),
+        (names.ATTR_EVENT_STATUS, event.status),
+        (names.ATTR_STAGE, cut_text(names.stage_of(event_type))),
+    ]
+    job_id, pattern_id, step_id = ids_of_run
+    if event.job_id != job_id:
+        attributes.append((names.ATTR_JOB_ID, event.job_id))
+    if event.pattern_id != pattern_id:
+        attributes.append((names.ATTR_PATTERN_ID, cut_text(event.pattern_id)))
+    if event.step_id != step_id:
         # null is written as an empty text, which no step id can be.
-        attributes[names.ATTR_STEP_ID] = event.step_id or ""
-    details = event.details
+        attributes.append((names.ATTR_STEP_ID, event.step_id or ""))
     if names.OTEL in details:
         details = {key: value for key, value in details.items() if key != names.OTEL}
-    # At the deepest level: what lies inside its objects stays in the JSON text.
-    attributes.update(islice(_scalars(details, names.ATTR_DETAIL, depth=_MAX_NESTING), MAX_EVENT_DETAILS))
     if details:
-        text = encode_json(details)
-        if len(text) <= MAX_TEXT_BYTES:
-            attributes[names.ATTR_DETAILS] = text.decode()
-        else:
-            attributes[names.ATTR_DETAILS_SHA256] = hashlib.sha256(text).hexdigest()
-            attributes[names.ATTR_DETAILS_BYTES] = len(text)
-            attributes[names.ATTR_DETAILS_TRUNCATED] = True
-    return SpanEvent(cut_text(event.event_type), event.time_unix_nano, attributes.frozen())
+        _append_details(attributes, details)
+    return SpanEvent(cut_text(event_type), event.time_unix_nano, tuple(attributes))
 
 
-class _Attributes(dict[str, AttributeValue]):
-    """Attributes in the order in which they were added; a key added again takes the new value.
+def _append_details(attributes: list[tuple[str, AttributeValue]], details: Mapping[str, Any]) -> None:
+    """Append the first ten scalars of details, and the details as JSON or their size; objects stay in the JSON text."""
+    room = MAX_EVENT_DETAILS
+    for key, value in details.items():
+        kind = type_of(value)
+        if kind is str:
+            # As `cut_text` would, without a call for most of them.
+            scalar = value if len(value) <= MAX_TEXT_BYTES and value.isascii() else cut_text(value)
+        elif kind is list or kind is dict or (scalar := _scalar(value)) is None:
+            continue
+        if key:
+            attributes.append((_DETAIL_KEYS[key], scalar))
+            room -= 1
+            if not room:
+                break
+    text = encode_json(details)
+    if len(text) <= MAX_TEXT_BYTES:
+        attributes.append((names.ATTR_DETAILS, text.decode()))
+    else:
+        attributes.append((names.ATTR_DETAILS_SHA256, hashlib.sha256(text).hexdigest()))
+        attributes.append((names.ATTR_DETAILS_BYTES, len(text)))
+        attributes.append((names.ATTR_DETAILS_TRUNCATED, True))
 
-    Ids other than the pattern's, statuses, and words of ours are short ASCII by their rules: they are set as they are.
+
+class _DetailKeys(dict[str, str]):
+    """The attribute key of each detail. Remembered: making one anew costs more, here and where it is encoded."""
+
+    def __missing__(self, key: str) -> str:
+        name = names.ATTR_DETAIL + clean_text(key)
+        if len(self) < _REMEMBERED_KEYS:
+            self[key] = name
+        return name
+
+
+_DETAIL_KEYS: Final = _DetailKeys()
+
+
+# Attributes are gathered in plain dicts, in the order in which they were added; a key added again takes the new value.
+# Ids other than the pattern's, statuses, and words of ours are short ASCII by their rules: they are set as they are.
+
+
+def _add(attributes: dict[str, AttributeValue], key: str, value: AttributeValue | None) -> None:
+    """Add a value unless it is None; text is cut to what a backend takes."""
+    if isinstance(value, str):
+        attributes[key] = cut_text(value)
+    elif value is not None:
+        attributes[key] = value
+
+
+def _add_user_attributes(attributes: dict[str, AttributeValue], given: Attributes) -> None:
+    attributes.update([attribute for attribute in given if attribute[0] not in IDENTITY])
+
+
+def _run_attributes(run: Outline) -> dict[str, AttributeValue]:
+    """Return what the root says of its run."""
+    pattern_id = cut_text(run.pattern_id)
+    attributes: dict[str, AttributeValue] = {names.ATTR_RUN_ID: run.pattern_run_id, names.ATTR_PATTERN_ID: pattern_id}
+    _add(attributes, names.ATTR_PATTERN_VERSION, run.pattern_version)
+    _add(attributes, names.ATTR_OPERATION_KIND, run.operation_kind)
+    attributes[names.ATTR_JOB_ID] = run.job_id
+    _add(attributes, names.ATTR_STEP_ID, run.step_id)
+    attributes[names.ATTR_STATUS] = run.status
+    _add(attributes, names.ATTR_DURATION_SECONDS, run.duration_seconds)
+    if run.artifacts:
+        attributes[names.ATTR_ARTIFACTS] = tuple([cut_text(artifact) for artifact in run.artifacts[:MAX_MEMBERS]])
+    _add_scalars(attributes, run.inputs, names.ATTR_INPUT, MAX_MEMBERS)
+    _add_scalars(attributes, run.outputs, names.ATTR_OUTPUT, MAX_MEMBERS)
+    attributes[names.ATTR_CICD_PIPELINE_NAME] = pattern_id
+    attributes[names.ATTR_CICD_RUN_ID] = run.pattern_run_id
+    return attributes
+
+
+def _add_scalars(
+    attributes: dict[str, AttributeValue], members: Mapping[str, Any], prefix: str, room: int, depth: int = 1
+) -> int:
+    """Add at most `room` scalars of an object, those of objects inside it under dotted keys, and return the room left.
+
+    Arrays stay in the event.
     """
-
-    def add(self, key: str, value: AttributeValue | None) -> None:
-        """Add a value unless it is None; text is cut to what a backend takes."""
-        if isinstance(value, str):
-            self[key] = cut_text(value)
-        elif value is not None:
-            self[key] = value
-
-    def extend(self, attributes: Attributes) -> None:
-        """Add a user's attributes."""
-        self.update([attribute for attribute in attributes if attribute[0] not in IDENTITY])
-
-    def add_run(self, run: Outline) -> None:
-        """Add what the root says of its run."""
-        pattern_id = cut_text(run.pattern_id)
-        self[names.ATTR_RUN_ID] = run.pattern_run_id
-        self[names.ATTR_PATTERN_ID] = pattern_id
-        self.add(names.ATTR_PATTERN_VERSION, run.pattern_version)
-        self.add(names.ATTR_OPERATION_KIND, run.operation_kind)
-        self[names.ATTR_JOB_ID] = run.job_id
-        self.add(names.ATTR_STEP_ID, run.step_id)
-        self[names.ATTR_STATUS] = run.status
-        self[names.ATTR_DURATION_SECONDS] = run.duration_seconds
-        if run.artifacts:
-            self[names.ATTR_ARTIFACTS] = tuple([cut_text(artifact) for artifact in run.artifacts[:MAX_MEMBERS]])
-        self.update(islice(_scalars(run.inputs, names.ATTR_INPUT), MAX_MEMBERS))
-        self.update(islice(_scalars(run.outputs, names.ATTR_OUTPUT), MAX_MEMBERS))
-        self[names.ATTR_CICD_PIPELINE_NAME] = pattern_id
-        self[names.ATTR_CICD_RUN_ID] = run.pattern_run_id
-
-    def frozen(self) -> Attributes:
-        """Return them as they stand."""
-        return tuple(self.items())
-
-
-def _scalars(members: Mapping[str, Any], prefix: str, depth: int = 1) -> Iterator[tuple[str, AttributeValue]]:
-    """Yield the scalars of an object, those of objects inside it under dotted keys; arrays stay in the event."""
     for key, value in members.items():
-        if not key:
+        if not room:
+            break
+        kind = type_of(value)
+        if kind is list or value is None or not key:
             continue
         name = prefix + (key if key.isascii() else clean_text(key))
-        kind = cast("type[Any]", type(value))
-        if kind is str:
-            yield name, cut_text(value)
-        elif kind is list or value is None:
-            continue
-        elif kind is bool or kind is float:
-            yield name, value
-        elif (inner := as_object(value)) is not None:
+        if kind is dict:
             if depth < _MAX_NESTING:
-                yield from _scalars(inner, f"{name}.", depth + 1)
-        elif (scalar := scalar_of(value)) is not None:
-            yield name, cut_text(scalar) if isinstance(scalar, str) else scalar
+                room = _add_scalars(attributes, value, f"{name}.", room, depth + 1)
+            continue
+        if (scalar := _scalar(value)) is None:
+            continue
+        attributes[name] = scalar
+        room -= 1
+    return room
+
+
+def _scalar(value: Any) -> str | bool | int | float | None:
+    """Return a scalar as an attribute value, its text cut; None for null, array and object."""
+    kind = type_of(value)
+    if kind is float or kind is bool:
+        return value
+    scalar = scalar_of(value)
+    return cut_text(scalar) if isinstance(scalar, str) else scalar
 
 
 def cut_text(text: str) -> str:
     """Return text that UTF-8 can hold in at most 2000 bytes; what was cut off is shown as `…`."""
-    if type(text) is str and len(text) <= MAX_TEXT_BYTES and text.isascii():
+    if len(text) <= MAX_TEXT_BYTES and text.isascii() and type(text) is str:
         return text
     text = clean_text(text)
     encoded = text.encode("utf-8")
@@ -351,8 +412,8 @@ def executable_name(command: object) -> str | None:
 
 def _words(command: str) -> Iterable[str]:
     if not _SHELL_SYNTAX.search(command):
-        # What shlex would say, in a twentieth of its time.
-        return _WORD.findall(command)
+        # What shlex would say, in a twentieth of its time, and no more of it than is wanted.
+        return (match.group() for match in _WORD.finditer(command))
     try:
         return shlex.split(command)
     except ValueError:
@@ -360,13 +421,13 @@ def _words(command: str) -> Iterable[str]:
 
 
 def _integer(value: object) -> int | None:
-    if not is_integer(value):
+    if value is None or not is_integer(value):
         return None
     scalar = scalar_of(int(value))
     return scalar if isinstance(scalar, int) else None
 
 
-def result_of(closing: PatternEvent) -> str:
+def result_of(closing: Event) -> str:
     """Return `cicd.pipeline.result` of an event that ends a run or a stage (semantic conventions, CI/CD).
 
     `failure` is the tool's or a check's verdict, `error` means that it could not be had.

@@ -14,7 +14,7 @@ from ..model.values import as_list, as_object, clean_text, to_json_value
 from .trace import Attributes, AttributeValue, SpanEvent
 
 if TYPE_CHECKING:
-    from ..model.events import PatternEvent
+    from ..model.record import Event
 
 # Members of `details.otel` of an event that was read back from a trace: that it was, and what its details were.
 IMPORTED: Final = "imported"
@@ -44,18 +44,19 @@ class Recorded(NamedTuple):
     native: bool
 
 
-def read_recorded(prefix: Sequence[PatternEvent]) -> Recorded:
+def read_recorded(prefix: Sequence[Event]) -> Recorded:
     """Return what the first event that has `details.otel` recorded; a foreign run has an unknown service.
 
     A run with an event that was imported from a trace counts as native: a backend has its spans, and they may differ.
     """
+    found = [event.otel for event in prefix if names.OTEL in event.details]
     nothing: dict[str, Any] = {}
-    recorded = next((event.otel for event in prefix if "v" in event.otel), nothing)
+    recorded = next((otel for otel in found if "v" in otel), nothing)
     return Recorded(
         resource=_resource(recorded.get("resource")),
         caller=_caller(recorded),
         sampled=recorded.get("sampled") is not False,
-        native=recorded.get("native") is True or any(event.otel.get(IMPORTED) is True for event in prefix),
+        native=recorded.get("native") is True or any(otel.get(IMPORTED) is True for otel in found),
     )
 
 
@@ -80,7 +81,7 @@ def _caller(recorded: Mapping[str, Any]) -> Caller | None:
     )
 
 
-def span_part(event: PatternEvent, target: str) -> tuple[Attributes, tuple[SpanEvent, ...]]:
+def span_part(event: Event, target: str) -> tuple[Attributes, tuple[SpanEvent, ...]]:
     """Return what user code put on the current span before this event, for `target` `"run"` or `"stage"`."""
     if names.OTEL not in event.details:
         return (), ()

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..model import ids, names
 from ..model.encoding import encode_json
@@ -20,7 +20,7 @@ from ..model.events import PatternEvent
 from ..model.times import format_timestamp
 from ..model.values import as_object
 from .decode import read_trace
-from .projection import MAX_TEXT_BYTES, project, span_event
+from .projection import MAX_TEXT_BYTES, IdsOfRun, project, span_event
 from .reading import ReadEvent, ReadSpan
 from .recorded import TRUNCATED
 from .reverse_otel import is_made, json_object, origin_of, same_attributes, with_otel, with_user_parts
@@ -129,7 +129,9 @@ class _Rebuilt:
             self._tell(_unfinished(spans))
             return
         self._root = roots[0]
-        self._ids_of_run = {key: self._root.attributes.get(key) for key in _IDS}
+        job_id, pattern_id, step_id = map(self._root.attributes.get, _IDS)
+        # Of any type, until `check_event` has seen them.
+        self._ids_of_run = IdsOfRun(cast("str", job_id), cast("str", pattern_id), cast("str | None", step_id))
         for copies in spans.values():
             if len(copies) > 1:
                 self._tell(f"the trace has {len(copies)} different copies of span {copies[0].name!r}; the first counts")
@@ -174,12 +176,12 @@ class _Rebuilt:
         document = {
             **known,
             "timestamp": _timestamp(read.time_unix_nano),
-            "job_id": attributes.get(names.ATTR_JOB_ID, self._ids_of_run[names.ATTR_JOB_ID]),
+            "job_id": attributes.get(names.ATTR_JOB_ID, self._ids_of_run.job_id),
             "pattern_run_id": self._run_id,
-            "pattern_id": attributes.get(names.ATTR_PATTERN_ID, self._ids_of_run[names.ATTR_PATTERN_ID]),
+            "pattern_id": attributes.get(names.ATTR_PATTERN_ID, self._ids_of_run.pattern_id),
             "status": attributes.get(names.ATTR_EVENT_STATUS),
             "details": details,
-            "step_id": attributes.get(names.ATTR_STEP_ID, self._ids_of_run[names.ATTR_STEP_ID]) or None,
+            "step_id": attributes.get(names.ATTR_STEP_ID, self._ids_of_run.step_id) or None,
         }
         if (problem := next(check_event(document, known_types_only=False), None)) is not None:
             self._tell(f"its copy in the trace is no event: {problem}", **known)

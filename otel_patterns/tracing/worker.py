@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
     from ..journal.tail import RunTail
-    from ..model.events import PatternEvent
+    from ..model.record import Event
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
@@ -176,6 +176,8 @@ class Worker:
         if self._backoff and not self._reaches_receiver():
             return self._closing_at is None
         notes = self._gather()
+        with self._guard.protect("projection"):
+            self._look_ahead(notes)
         for run_id, run_notes in notes.items():
             with self._guard.protect("projection"):
                 self._handle(run_id, run_notes)
@@ -245,12 +247,19 @@ class Worker:
             due = min(due, self._retry_at)
         return max(0.001, due - now)
 
+    def _look_ahead(self, notes: Mapping[str, Sequence[Note]]) -> None:
+        """Read the lines of all runs that have ended or gone on, in one go."""
+        if len(notes) > 1:
+            self._tail_of_journal().look_ahead(
+                (run_id, *_ranges(run_notes)[0], self._made_here(run_id)) for run_id, run_notes in notes.items()
+            )
+
     def _handle(self, run_id: str, notes: Sequence[Note]) -> None:
         first = notes[0]
         if first.is_first:
             self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
-        events: list[PatternEvent] = []
-        # One note for each file that the run's lines stand in: the journal may have been rotated between them.
+        events: Sequence[Event] = ()
+        # One range for each file that the run's lines stand in: the journal may have been rotated between them.
         for start, end in _ranges(notes):
             events = self._tail_of_journal().events(run_id, start, end, made_here=self._made_here(run_id))
         if any(note.is_terminal for note in notes):
@@ -371,7 +380,7 @@ def _ranges(notes: Sequence[Note]) -> list[tuple[Cursor, Cursor]]:
     return list(ranges.values())
 
 
-def _project(events: Sequence[PatternEvent], **only: AbstractSet[str]) -> RunTrace | None:
+def _project(events: Sequence[Event], **only: AbstractSet[str]) -> RunTrace | None:
     from .projection import project  # noqa: PLC0415  # as above
 
     return project(events, **only)

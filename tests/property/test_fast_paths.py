@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 from collections import Counter
 from typing import Any
 
@@ -18,7 +19,13 @@ from otel_patterns.model.details import check_details, fits_details
 from otel_patterns.model.encoding import encode_converted, encode_line
 from otel_patterns.model.envelope import check_event, is_event, new_event_document
 from otel_patterns.model.events import PatternEvent, event_of
-from otel_patterns.model.times import format_timestamp, parse_timestamp
+from otel_patterns.model.times import (
+    END_UNIX_NANO,
+    TIMESTAMP_PATTERN,
+    format_timestamp,
+    parse_timestamp,
+    read_timestamp,
+)
 from otel_patterns.model.values import as_object, to_json_object, to_json_value
 from otel_patterns.testing import FakeClock
 from tests.documents import event_document
@@ -139,6 +146,21 @@ def test_new_document_is_refused_for_what_the_check_refuses(document: dict[str, 
         made = new_event_document(good["event_id"], parse_timestamp(good["timestamp"]), **given)
         assert repr(made) == repr({**expected, "timestamp": format_timestamp(parse_timestamp(good["timestamp"]))})
         assert list(made) == list(names.EVENT_KEYS)
+
+
+@settings(max_examples=500)
+@given(st.integers(0, END_UNIX_NANO - 1), st.integers(0, 26), st.sampled_from("0123456789-+:.TZ٣x \n"))
+@example(0, 26, "z")
+def test_timestamp_is_read_as_the_pattern_says(unix_nano: int, position: int, character: str) -> None:
+    """The quick way through our own form accepts what the pattern accepts, however one character is changed."""
+    ours = format_timestamp(unix_nano)
+    for text in (
+        ours,
+        ours[:position] + character + ours[position + 1 :],
+        ours[:position] + character + ours[position:],
+    ):
+        is_good = re.fullmatch(TIMESTAMP_PATTERN[1:-1], text, re.ASCII) is not None
+        assert read_timestamp(text) == (parse_timestamp(text) if is_good else None)
 
 
 class SteppingClock(FakeClock):

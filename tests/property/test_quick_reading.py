@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_patterns.journal import lines as lines_module
 from otel_patterns.journal import read as read_module
-from otel_patterns.journal.heads import decode_block, parse_document
+from otel_patterns.journal.heads import decode_block, decode_records, parse_document, parse_record
 from otel_patterns.journal.lines import Line, ReadReport, read_lines
 from otel_patterns.journal.parse import parse_slowly
 from otel_patterns.journal.read import Filter, read_documents, read_last, read_raw
@@ -27,7 +28,8 @@ from otel_patterns.model.columns import are_ids, are_in_our_form, are_timestamps
 from otel_patterns.model.envelope import check_event
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import fold
-from otel_patterns.model.times import is_timestamp
+from otel_patterns.model.record import EventRecord
+from otel_patterns.model.times import is_timestamp, parse_timestamp
 from tests.documents import event_document
 from tests.property.strategies import event_documents, events
 
@@ -75,6 +77,22 @@ def outcome(parse: Any, line: Line) -> str:
         return f"ValueError: {error}"
 
 
+def values_of(record: EventRecord) -> list[object]:
+    """Return what a record has: the values of the nine keys, and the time."""
+    return [*(getattr(record, key) for key in names.EVENT_KEYS), record.time_unix_nano]
+
+
+def record_values(line: Line) -> list[object]:
+    """Return the values of a line's record."""
+    return values_of(parse_record(line))
+
+
+def slow_values(line: Line) -> list[object]:
+    """Return what the record of a line has to have."""
+    document = parse_slowly(line)
+    return [*(document[key] for key in names.EVENT_KEYS), parse_timestamp(document["timestamp"])]
+
+
 def assert_twins_agree(line: Line) -> bool:
     """Check that both parsers return one document, or one reason, and tell whether it was a document."""
     slow = outcome(parse_slowly, line)
@@ -87,9 +105,11 @@ def assert_twins_agree(line: Line) -> bool:
         assert [getattr(head, key) for key in names.EVENT_KEYS if key != "details"] == [
             document[key] for key in names.EVENT_KEYS if key != "details"
         ]
-        assert repr(head.details.known()) == repr(
-            {name: document["details"][name] for name in head.details.__struct_fields__ if name in document["details"]}
-        )
+        for name in head.details.__struct_fields__:
+            assert repr(getattr(head.details, name)) == repr(document["details"].get(name, msgspec.UNSET))
+    assert outcome(record_values, line) == outcome(slow_values, line)
+    if (records := decode_records(line.data + b"\n")) is not None:
+        assert [repr(values_of(record)) for record in records] == [outcome(slow_values, line)]
     return not slow.startswith("ValueError")
 
 
@@ -169,6 +189,10 @@ def test_block_with_anything_odd_is_left_to_the_slow_way(kind: str) -> None:
     line = odd_line("member", b"1") + b"\n"
     assert decode_block(0, line * 5) is not None
     assert decode_block(0, line * 2 + GLUED[kind](line) + line * 2) is None
+    nine_keys = line.replace(b',"team":"blue"', b"").replace(b'"member":1', b'"member":1,"team":"blue"')
+    assert decode_records(nine_keys * 5) is not None
+    assert decode_records(nine_keys * 2 + GLUED[kind](nine_keys) + nine_keys * 2) is None
+    assert decode_records(line) is None
 
 
 TIMES = ("2026-11-22T09:30:00.000000Z", "2026-11-22T23:59:59.999999Z", "2024-02-29T00:00:00.000000Z")

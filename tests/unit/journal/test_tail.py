@@ -119,6 +119,31 @@ def test_events_of_run_another_process_began_after_tail_are_all_of_them(bench: B
     assert len(bench.expected(theirs)) == 3
 
 
+def test_events_read_ahead_are_those_read_one_run_after_the_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many runs are read in one go, old ones, interleaved ones and damaged lines included."""
+    old = bench.run_id()
+    bench.emit(old)
+    bench.clock.advance(300)
+    tail = bench.tail()
+    runs = [old, *(bench.run_id() for _ in range(5))]
+    first: dict[str, Cursor] = {}
+    last: dict[str, Cursor] = {}
+    for number in range(3):
+        for run in runs:
+            start, last[run] = bench.emit(run)
+            first.setdefault(run, start)
+        if number == 1:
+            bench.write(b'{"event_id": torn\n')
+    tail.look_ahead((run, first[run], last[run], run != old) for run in runs)
+    # Nothing is left to read.
+    monkeypatch.setattr(tail_module, "read_blocks", None)
+    for run in runs:
+        assert ids_of(tail, run, (first[run], last[run]), made_here=run != old) == bench.expected(run)
+    assert len(bench.expected(old)) == 4
+
+
 def test_events_of_run_from_host_with_slow_or_fast_clock_are_all_of_them(bench: Bench) -> None:
     """A run id stamped by a clock that is up to a minute off hides none of the run's lines."""
     for seconds in (-59, -1, 1, 59):

@@ -12,7 +12,11 @@ S, R, SF, T, V, VC, VF, X, XC, XF = names.EVENT_TYPES
 def paired(*event_types: str) -> list[tuple[str, int, int]]:
     """Return (stage, position of the opening event, position of the closing event), counted from 0."""
     events = make_events(*((event_type, second) for second, event_type in enumerate(event_types)))
-    return [(stage.name, events.index(stage.opening), events.index(stage.closing)) for stage in pair_stages(events)]
+    position = {event.event_id: index for index, event in enumerate(events)}
+    return [
+        (stage.name, position[stage.opening.event_id], position[stage.closing.event_id])
+        for stage in pair_stages(events)
+    ]
 
 
 def test_stages_of_a_whole_run_are_four_in_closing_order() -> None:
