@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError
-from .journal.append import append_to_job, open_journal
+from .journal.append import open_journal
 from .journal.appended import AppendedIds
+from .journal.job_log import append_to_job
 from .journal.receipt import Receipt
 from .model import names
 from .model.details import check_details, fits_details
@@ -30,6 +31,8 @@ _MAX_OTEL_BYTES: Final = 32 * 1024
 # Room for the envelope and `details.otel` beside the details.
 _MAX_DETAILS_BYTES: Final = names.MAX_LINE_BYTES - 64 * 1024
 _PREVIEW_CHARACTERS: Final = 2000
+# An event of thousands of large details must not make thousands of files: it is cut.
+_MOVED_DETAILS: Final = 20
 
 
 class Channel:
@@ -42,6 +45,7 @@ class Channel:
         self.journal = open_journal(settings.journal)
         self.journal.rotate(settings.rotate_bytes, settings.rotate_seconds)
         self.journal.durability = settings.durability
+        self.journal.spools_to_file = True
         # The journal's: channels of one journal that follow each other count in one place.
         self.guard = self.journal.guard
         self.delivery: Delivery | None = None
@@ -167,6 +171,12 @@ class Channel:
         line = encode_converted({**document, "details": details})
         if len(line) <= names.MAX_LINE_BYTES:
             return line
+        # Escapes may make a line six times as long as its text.
+        for budget in (_MAX_DETAILS_BYTES, _MAX_DETAILS_BYTES // 8):
+            moved = self._with_artifacts(document["event_id"], details, budget)
+            line = encode_converted({**document, "details": moved})
+            if len(line) <= names.MAX_LINE_BYTES:
+                return line
         self.guard.report("shrunk", f"event {document['event_id']} is larger than a line may be: details were cut")
         # What an event brought along stays too: without it a native run would be projected.
         otel = otel or as_object(details.get(names.OTEL)) or {}
@@ -174,12 +184,27 @@ class Channel:
         if len(encode_json(otel)) > _MAX_OTEL_BYTES:
             otel = {}
         for budget in (_MAX_DETAILS_BYTES, _MAX_DETAILS_BYTES // 8):
-            # Escapes may make a line six times as long as its text.
             fitted = _fit({key: value for key, value in details.items() if key != names.OTEL}, budget)
             line = encode_converted({**document, "details": {**fitted, **({names.OTEL: otel} if otel else {})}})
             if len(line) <= names.MAX_LINE_BYTES:
                 break
         return line
+
+    def _with_artifacts(self, event_id: str, details: dict[str, Any], budget: int) -> dict[str, Any]:
+        """Return details of which the largest are in files beside the journal; as they are when that does not work."""
+        from .journal.artifacts import write_artifact  # noqa: PLC0415  # rare
+
+        encoded = {name: encode_json(value) for name, value in details.items() if name != names.OTEL}
+        excess = sum(map(len, encoded.values())) - budget
+        moved = dict(details)
+        largest = sorted(encoded.items(), key=lambda item: len(item[1]), reverse=True)
+        with self.guard.protect("artifact"):
+            for number, (name, data) in enumerate(largest[:_MOVED_DETAILS], start=1):
+                if excess <= 0:
+                    break
+                moved[name] = write_artifact(self.journal.path, event_id, number, name, data)
+                excess -= len(data)
+        return moved
 
 
 def _fit(details: dict[str, Any], budget: int) -> dict[str, Any]:

@@ -80,8 +80,8 @@ class PatternEventEmitter:
         """Append an event to the journal and return where it is now.
 
         When this returns `journaled`, the line is in the kernel and survives the death of any process. A journal that
-        cannot be written raises nothing: the line is kept in memory (`spooled`) or, when that is full, `lost`; both are
-        counted.
+        cannot be written raises nothing: the line is kept in a file or in memory (`spooled`) or, when both are full,
+        `lost`; both are counted.
 
         Args:
             event: The event.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .clock import encode_ulid
 from .errors import OtelPatternsError
-from .journal.append import append_to_job, open_journal
+from .journal.append import open_journal
+from .journal.job_log import append_to_job
 from .journal.runs import read_runs
 from .model import names
 from .model.encoding import encode_line

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import InvalidTraceError, JournalError
-from ..journal.append import Journal, append_to_job, open_journal
+from ..journal.append import Journal, open_journal
+from ..journal.job_log import append_to_job
 from ..journal.read import read_documents
 from ..model import names
 from ..model.events import PatternEvent

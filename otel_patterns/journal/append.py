@@ -32,6 +32,7 @@ from .descriptor import Descriptor, sync_directory
 from .lock import FileLock
 from .receipt import Receipt
 from .rotation import Rotation
+from .spool import LeftBehind, SpoolFile
 from .sync import GROUP_SECONDS, Syncer
 
 JOURNAL_NAME: Final = "pattern_events.jsonl"
@@ -51,6 +52,8 @@ class Journal:
     Never raises: a line that cannot be written is spooled and counted in `guard.counts["spooled"]`,
     one that does not even fit the spool in `guard.counts["lost"]`. A signal handler's line is spooled too when the
     signal interrupted an append of its own thread, which writes it before it returns.
+
+    The spool is a file when `spools_to_file` is set; where none can be written, memory.
 
     Args:
         path: The journal.
@@ -74,6 +77,7 @@ class Journal:
         self._spool_lines = spool_lines
         self._rotation = Rotation(self.path)
         self.durability: Durability = "os"
+        self.spools_to_file = False
         self._reset()
         _all_journals.add(self)
 
@@ -93,6 +97,10 @@ class Journal:
         self._is_writing = False
         self._spool: deque[bytes] = deque()
         self._spool_bytes = 0
+        self._spool_file = SpoolFile(self.path)
+        self._left_behind: LeftBehind | None = None
+        # Lost since the last line that was written.
+        self._lost = 0
         # Zero: the last write went well.
         self._retry_at = 0.0
 
@@ -132,7 +140,7 @@ class Journal:
             except Exception as error:  # noqa: BLE001  # an engine deep in recursion must not fail here either
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 return self._keep(line, f"{type(error).__name__}: {error}")
-            if self._spool:
+            if self.spooled:
                 self.flush()
             if self._is_new:
                 self._is_new = False
@@ -147,15 +155,20 @@ class Journal:
             try:
                 with self.guard.protect("append"):
                     # Again when a signal handler appended meanwhile.
-                    while self._spool and not self._is_writing:
+                    while self.spooled and not self._is_writing:
                         self._write_locked(b"", self.durability)
             finally:
                 self._lock.release()
-        return len(self._spool)
+        return self.spooled
 
     @property
     def spooled(self) -> int:
-        """How many lines wait in memory for writing to work again."""
+        """How many lines wait for writing to work again."""
+        return len(self._spool) + self._spool_file.lines
+
+    @property
+    def only_in_memory(self) -> int:
+        """How many of these would be lost with the process."""
         return len(self._spool)
 
     def close(self) -> None:
@@ -169,10 +182,11 @@ class Journal:
         """Close it for good: what is appended or still spooled from now on is lost, and counted so."""
         with self._lock:
             self.close()
-            self._spool_lines, self._retry_at = 0, inf
+            self._spool_lines, self._retry_at, self.spools_to_file = 0, inf, False
             if self._spool:
                 self.guard.count("lost", len(self._spool))
                 self._spool.clear()
+            self._spool_file.close()
 
     def sync(self, timeout_seconds: float) -> bool:
         """Have everything put on disk that was written above level `os`, and return whether it is there."""
@@ -181,6 +195,9 @@ class Journal:
     def adopt_after_fork(self) -> None:
         """Let go of what is the parent's: its descriptors share its flock, its spooled lines are its own to write."""
         self._syncer.close_after_fork()
+        self._spool_file.close()
+        if self._left_behind is not None:
+            self._left_behind.close()
         self._file_lock.close()
         self._file.close()
         self._reset()
@@ -198,20 +215,19 @@ class Journal:
                 size = self._rotate_locked(size)
             data, spooled = line, ()
             # A file of the size that we left it at ends with our newline.
-            if self._spool or size != self._end:
+            if size != self._end or self._spool or self._spool_file.lines or self._left_behind is not None:
                 if size < self._end:
                     # Cut from outside: what begins here now is another segment.
                     self._segment = ""
-                spooled = tuple(self._spool)
+                spooled = self._spooled_lines()
                 is_torn = size > 0 and os.pread(file.number, 1, size - 1) != b"\n"
                 data = b"".join((b"\n" if is_torn else b"", *spooled, line))
             if (written := os.write(file.number, data)) != len(data):
                 self._write_rest(data, written)
             # Asked, not added up: the file may have been cut from outside since its size was taken.
             end = self._end = file.position = os.lseek(file.number, 0, os.SEEK_CUR)
-            for written in spooled:
-                self._spool.popleft()
-                self._spool_bytes -= len(written)
+            if spooled or self._lost:
+                self._forget_spooled(spooled)
             if not self._segment or end != size + len(data):
                 self._segment = segment_of(head_of(file.number))
             ticket = 0 if level == "os" else self._note(file.number, spooled, line)
@@ -224,10 +240,30 @@ class Journal:
         size = len(line)
         return Receipt("journaled", self._segment, end - size, size, self._syncer if ticket else None, ticket)
 
+    def _spooled_lines(self) -> tuple[bytes, ...]:
+        """Return what is to be written before anything else: left behind by others, from our file, from memory."""
+        left = self._left_behind.read() if self._left_behind is not None else b""
+        return left, self._spool_file.read(), *self._spool
+
+    def _forget_spooled(self, written: Sequence[bytes]) -> None:
+        """Drop from the spool what was written, and put on record how many lines are missing before it."""
+        if self._left_behind is not None:
+            self._left_behind.drop()
+            self._left_behind = None
+        self._spool_file.drop()
+        # The first two were not in memory.
+        for line in written[2:]:
+            self._spool.popleft()
+            self._spool_bytes -= len(line)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            with self.guard.protect("state"):
+                self._rotation.gap(lost)
+
     def _note(self, number: int, spooled: Sequence[bytes], line: bytes) -> int:
         """Have lines synced that are written already, and return the number of the last one; zero when that fails."""
         try:
-            return self._syncer.wrote(number, (*spooled, line) if line else spooled)
+            return self._syncer.wrote(number, [lines for lines in (*spooled, line) if lines])
         except OSError as error:
             # No descriptor is left. The line must not be taken for one that was not written.
             self.guard.report("sync", f"journal {self.path}: a line is not synced: {error}")
@@ -244,6 +280,8 @@ class Journal:
         self._end, self._segment = 0, ""
         self._syncer.let_go()
         status = self._file.open()
+        if self.spools_to_file and self._left_behind is None:
+            self._left_behind = LeftBehind(self.path, own=self._spool_file.path)
         # Its name is put on disk when the lock is free again.
         self._is_new = status.st_size == 0
         try:
@@ -312,12 +350,17 @@ class Journal:
     def _keep(self, line: bytes, reason: str | None) -> Receipt:
         """Put a line into the spool; `reason` None means that it will be written in a moment."""
         size = len(line)
+        # Once lines wait in memory the others wait behind them: their order counts.
+        if self.spools_to_file and reason and not self._spool and self._spool_file.keep(line):
+            self.guard.report("spooled", f"journal {self.path}: event kept in {self._spool_file.path}: {reason}")
+            return Receipt("spooled")
         if len(self._spool) < self._spool_lines and self._spool_bytes + size <= SPOOL_BYTES:
             self._spool.append(line)
             self._spool_bytes += size
             if reason is not None:
                 self.guard.report("spooled", f"journal {self.path}: event kept in memory: {reason}")
             return Receipt("spooled")
+        self._lost += 1
         full = ", the spool is full" if self._spool_lines else ""
         self.guard.report("lost", f"journal {self.path}: event lost{full}: {reason or 'too many signals'}")
         return Receipt("lost")
@@ -341,28 +384,10 @@ def end_journal(path: str | os.PathLike[str]) -> None:
         journal.end()
 
 
-def append_once(path: str, line: bytes, *, lock_path: str, guard: Guard) -> Receipt:
-    """Append to a file that is written now and then, without keeping its descriptors open (per-job logs).
-
-    What cannot be written is lost, and counted so: nobody would write it later.
-    """
-    journal = Journal(path, guard=guard, lock_path=lock_path, spool_lines=0)
-    try:
-        return journal.append(line)
-    finally:
-        journal.close()
-
-
-def append_to_job(journal: Journal, job_id: str, line: bytes) -> Receipt:
-    """Append a line of the journal to the log of its job, `jobs/<job_id>/` beside the journal."""
-    path = os.path.join(os.path.dirname(journal.path), "jobs", job_id, JOURNAL_NAME)
-    return append_once(path, line, lock_path=f"{journal.path}.lock", guard=journal.guard)
-
-
 @atexit.register
 def _flush_all() -> None:
     for journal in list(_all_journals):
-        if journal.spooled and (left := journal.flush()):
+        if journal.spooled and journal.flush() and (left := journal.only_in_memory):
             journal.guard.report("lost", f"journal {journal.path}: {left} events kept in memory are lost at exit")
         with journal.guard.protect("sync"):
             journal.sync(_EXIT_SYNC_SECONDS)

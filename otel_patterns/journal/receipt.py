@@ -18,8 +18,8 @@ class Receipt(NamedTuple):
     """Where an appended line is; what `emit` returns.
 
     Attributes:
-        state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
-            until writing works again. `lost`: the spool was full.
+        state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's spool
+            file, or else in its memory, until writing works again. `lost`: the spool was full.
         segment: The file that the line stands in, as cursors name it; empty unless journaled. It stays the same when
             the file is rotated or compressed.
         offset: Byte in it at which the line begins.

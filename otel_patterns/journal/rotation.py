@@ -11,6 +11,7 @@ import time
 from math import inf
 from typing import Final
 
+from ..model.values import as_list
 from .segments import path_of_number, sealed_segments
 from .state import JournalState
 
@@ -19,6 +20,9 @@ _RETRY_BYTES: Final = 1024 * 1024
 _RETRY_SECONDS: Final = 60.0
 _SEALED: Final = "sealed"
 _BEGUN_AT: Final = "begun_at"
+LOST: Final = "lost"
+GAPS: Final = "gaps"
+_REMEMBERED_GAPS: Final = 20
 FAILED_SYNCS: Final = "failed_syncs"
 LAST_FAILED_SYNC: Final = "last_failed_sync"
 
@@ -77,6 +81,18 @@ class Rotation:
         failed = self._state.number(FAILED_SYNCS) + 1
         last = {"at_unix_seconds": int(time.time()), "segment": segment, "error": reason}
         self._state.save({**state, FAILED_SYNCS: failed, LAST_FAILED_SYNC: last})
+
+    def gap(self, lines: int) -> None:
+        """Put on record that so many lines were lost until now.
+
+        Raises:
+            OSError: The state cannot be written.
+        """
+        state = self._state.load()
+        gaps = state.get(GAPS)
+        gap = {"until_unix_seconds": int(time.time()), "lines": lines}
+        latest = [*(as_list(gaps) or []), gap][-_REMEMBERED_GAPS:]
+        self._state.save({**state, LOST: self._state.number(LOST) + lines, GAPS: latest})
 
     def seal(self) -> str:
         """Rename the active file to the next numbered segment, and return that one's path.

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from otel_patterns.cli.arguments import BY_NAME, COMMANDS
-from otel_patterns.journal import append
+from otel_patterns.journal import append, spool, sync
 from otel_patterns.model import details, fold, names, runs, stages, values
 from otel_patterns.settings import TABLE
 from otel_patterns.tracing import projection, worker
@@ -212,7 +212,10 @@ def test_numbers_in_the_docs_are_those_of_the_code() -> None:
     assert f"the first {projection.MAX_MEMBERS} artifacts" in trace
     assert projection.MAX_EVENT_DETAILS == 10
     assert "each scalar of the details, at most ten" in trace
-    assert f"at most {append.SPOOL_LINES:,}\nor {append.SPOOL_BYTES >> 20} MiB" in journal
+    assert f"at most\n{append.SPOOL_LINES:,} lines or {append.SPOOL_BYTES >> 20} MiB" in journal
+    assert f"at most {spool.SPOOL_FILE_BYTES >> 20} MiB; where that fails" in journal
+    assert f"as many as fit {sync.KEPT_BYTES >> 20} MiB of memory" in journal
+    assert f"within about {sync.GROUP_SECONDS} seconds" in journal
     assert f"at most {append.LOCK_TIMEOUT_SECONDS:.0f} seconds for the lock" in journal
     assert f"at most {worker.MAX_OUTBOX_BYTES >> 20} MiB" in delivered
     assert f"`{names.SCOPE_NAME}`, version `{names.SCOPE_VERSION}`" in trace

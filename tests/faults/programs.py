@@ -445,6 +445,33 @@ def fork_while_syncing(path: str) -> None:
     _tell(child=os.waitstatus_to_exitcode(status), durable=receipt.durable)
 
 
+def wait_with_spooled_lines(path: str) -> None:
+    """Keep lines that cannot be written, because a directory stands at the path, and wait to be killed."""
+    os.mkdir(path)
+    journal = Journal(path)
+    journal.spools_to_file = True
+    for number in range(3):
+        assert journal.append(line_of("killed", number)).state == "spooled"
+    _ready()
+    time.sleep(60)
+
+
+def use_up_descriptors(path: str) -> None:
+    """Append while no descriptor is left, and again when there are some."""
+    journal = Journal(path)
+    journal.spools_to_file = True
+    journal.durability = "group"
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+    states = [journal.append(line_of("writer", number)).state for number in range(3)]
+    counts = dict(journal.guard.counts)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    left = journal.flush()
+    _tell(
+        states=states, counts=counts, left=left, durable=journal.append(line_of("writer", 3), durability="each").durable
+    )
+
+
 def read_monstrous_lines(path: str) -> None:
     """Read a line of 100 MB, one that is nested 100,000 deep, and one with a number of 5,000 digits, among events."""
     with open(path, "wb") as file:
@@ -465,6 +492,8 @@ PROGRAMS: dict[str, Callable[[str], None]] = {
         append_in_signal_handler,
         die_within_rotation,
         fail_one_sync,
+        use_up_descriptors,
+        wait_with_spooled_lines,
         fork_while_syncing,
         read_monstrous_lines,
         exceed_size_limit,

@@ -405,3 +405,25 @@ def test_group_line_is_on_disk_within_the_promised_time(path: Path) -> None:
     assert receipt.durable
     assert time.monotonic() - begun < 1.0, "0.1 s and what a busy machine adds"
     journal.close()
+
+
+def test_j7_lines_spooled_by_a_killed_process_are_written_by_the_next(path: Path) -> None:
+    """What could not be written survives the death of its process in a file, and is merged by whoever opens next."""
+    with started("wait_with_spooled_lines", path) as process:
+        assert len(list((path.parent / "spool").iterdir())) == 1
+        process.kill()
+        process.wait()
+    path.rmdir()
+    journal = Journal(path)
+    journal.spools_to_file = True
+    assert journal.append(line_of("next", 0)).state == "journaled"
+    journal.close()
+    assert Found(path).numbers == {"killed": [0, 1, 2], "next": [0]}
+    assert list((path.parent / "spool").iterdir()) == []
+
+
+def test_j9_without_descriptors_lines_wait_and_are_written_later(path: Path) -> None:
+    """When no file can be opened nothing is raised: lines wait in memory, counted, and are written later."""
+    told = run("use_up_descriptors", path)
+    assert told == {"states": ["spooled"] * 3, "counts": {"spooled": 3}, "left": 0, "durable": True}
+    assert Found(path).numbers == {"writer": [0, 1, 2, 3]}

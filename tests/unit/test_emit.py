@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -166,23 +167,54 @@ def test_emit_job_scoped_writes_the_jobs_log_too(emitter: PatternEventEmitter) -
     assert log.read_bytes() == emitter.global_log.read_bytes()
 
 
-def test_emit_larger_than_a_line_keeps_the_event_and_says_what_was_cut(emitter: PatternEventEmitter) -> None:
-    """An event over 1 MiB is written with previews of its largest details; the small ones stay as they are."""
+def test_j22_emit_larger_than_a_line_moves_the_largest_details_to_files(emitter: PatternEventEmitter) -> None:
+    """What does not fit a line stands whole in a file beside the journal that only its owner reads."""
+    emit(emitter, details={"executor": "x", "command": "y", "../log of it": "é" * 3_000_000, "more": ["y"] * 400_000})
+    (event,) = emitter.get_events()
+    assert (event.details["executor"], event.details["command"]) == ("x", "y")
+    for name, value in (("../log of it", "é" * 3_000_000), ("more", ["y"] * 400_000)):
+        moved = event.details[name]
+        file = emitter.events_dir / moved["path"]
+        data = file.read_bytes()
+        assert (json.loads(data), len(data)) == (value, moved["size"])
+        assert hashlib.sha256(data).hexdigest() == moved["sha256"]
+        assert file.parent == emitter.events_dir / "artifacts"
+        assert file.name.startswith(event.event_id)
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert emitter.counts == {}
+
+
+def test_j22_emit_larger_than_a_line_without_room_for_files_is_cut(
+    emitter: PatternEventEmitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be written, previews of the largest details stand in the line, and it is counted."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("otel_patterns.journal.artifacts.replace_file", refuse)
     emit(emitter, details={"executor": "x", "command": "y", "log": "é" * 3_000_000, "n": 7})
-    emit(emitter, details={str(number): "x" * 100 for number in range(50_000)})
     data = emitter.global_log.read_bytes().splitlines()
     assert all(len(line) <= MAX_LINE_BYTES for line in data)
     details = json.loads(data[0])["details"]
-    assert (details["n"], details["log"]["bytes"]) == (7, 6_000_002)
-    assert details["log"]["truncated"] is True
+    assert (details["n"], details["log"]["bytes"], details["log"]["truncated"]) == (7, 6_000_002, True)
+    assert (emitter.counts["shrunk"], emitter.counts["artifact"]) == (1, 2)
+
+
+def test_emit_of_thousands_of_details_is_cut(emitter: PatternEventEmitter) -> None:
+    """Not a file for each of them: what twenty files do not take away is cut."""
+    emit(emitter, details={str(number): "x" * 100 for number in range(50_000)})
+    assert all(len(line) <= MAX_LINE_BYTES for line in emitter.global_log.read_bytes().splitlines())
+    assert emitter.counts["shrunk"] == 1
 
 
 @pytest.mark.parametrize("text", ["\x7f" * 900_000, "\u2028" * 400_000, "\x9b" * 500_000])
 def test_emit_text_that_grows_when_escaped_still_fits_a_line(emitter: PatternEventEmitter, text: str) -> None:
     """What counts is the line as it is written: escapes make it several times as long as its text."""
     emit(emitter, details={"executor": "x", "command": "y", "log": text})
-    assert [event.details["executor"] for event in emitter.get_events()] == ["x"]
-    assert emitter.counts["shrunk"] == 1
+    (event,) = emitter.get_events()
+    assert event.details["executor"] == "x"
+    assert json.loads((emitter.events_dir / event.details["log"]["path"]).read_bytes()) == text
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from otel_patterns import (
     shutdown,
 )
 from otel_patterns.journal import append as append_module
+from otel_patterns.journal import spool as spool_module
 from otel_patterns.journal.appended import AppendedIds
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
@@ -242,6 +243,7 @@ def test_processor_event_that_was_lost_may_be_appended_again(journal: Path, monk
     with monkeypatch.context() as broken:
         broken.setattr(append_module.Journal, "_write_locked", raise_disk_full)
         broken.setattr(append_module, "SPOOL_BYTES", 0)
+        broken.setattr(spool_module, "SPOOL_FILE_BYTES", 0)
         processor.on_end(ended_span((names.EXECUTION_STARTED, STARTED)))
     assert events_in(journal) == []
     processor.on_end(ended_span((names.EXECUTION_STARTED, STARTED)))
@@ -249,11 +251,11 @@ def test_processor_event_that_was_lost_may_be_appended_again(journal: Path, monk
 
 
 def test_processor_event_that_is_too_large_stays_native(journal: Path) -> None:
-    """Details are cut to fit a line; what says that the run is native is not, or a replay would send it."""
+    """Details are moved to a file to fit a line; what says that the run is native is not, or a replay would send it."""
     with tracer_with(JsonlSpanProcessor(journal)).start_as_current_span("scan") as span:
         span.add_event(names.EXECUTION_STARTED, {**STARTED, "output": "x" * 2_000_000})
     (event,) = events_in(journal)
-    assert event.details["output"]["truncated"] is True
+    assert event.details["output"]["size"] == 2_000_002
     assert event.otel["native"] is True
 
 

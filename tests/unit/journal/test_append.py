@@ -16,7 +16,8 @@ import pytest
 
 from otel_patterns.errors import Guard
 from otel_patterns.journal import append as append_module
-from otel_patterns.journal.append import Journal, Receipt, append_once, end_journal, open_journal
+from otel_patterns.journal.append import Journal, Receipt, end_journal, open_journal
+from otel_patterns.journal.job_log import append_once
 from otel_patterns.journal.lines import ReadReport
 from otel_patterns.journal.read import read_documents
 from tests.unit.journal.lines import add, all_lines, event_ids, event_line, segment_at
