@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 from ..clock import Clock
 from ..model import names
 from ..settings import TABLE
-from .moments import parse_moment, parse_seconds
+from .moments import parse_bytes, parse_moment, parse_seconds
 from .output import terminal_width
 
 PROGRAM: Final = "otel-patterns"
@@ -26,7 +26,7 @@ class Argument(NamedTuple):
     flags: tuple[str, ...]
     help: str
     metavar: str | None = None
-    kind: Literal["text", "switch", "moment", "count", "texts", "repeated", "seconds", "rest"] = "text"
+    kind: Literal["text", "switch", "moment", "count", "texts", "repeated", "seconds", "bytes", "rest"] = "text"
     choices: tuple[str, ...] | None = None
 
     @property
@@ -200,19 +200,34 @@ COMMANDS: Final = (
         "journal",
         "journal",
         "look after the journal's files",
-        "Look after the files of the journal. 'compress' packs sealed segments, one after the other, while others "
-        "write and read; killed at any moment it loses nothing. Exit code 0 when all went well, 1 when not.",
+        "Look after the files of the journal while others write and read. 'check' reads all lines and tells what is "
+        "wrong: exit code 1 when anything is. 'repair' writes all events that can be read into a new journal beside "
+        "the old one. 'stats' counts. 'prune' deletes sealed segments, whole and the oldest first, up to the first with "
+        "an event of a run that is open, or owed to a trace backend. 'compress' packs sealed segments. Killed at any "
+        "moment, none of them loses anything.",
         (
-            f"{PROGRAM} journal compress",
+            f"{PROGRAM} journal check --quarantine",
+            f"{PROGRAM} journal stats --json | jq .lost_lines",
+            f"{PROGRAM} journal prune --older-than 30d --keep-bytes 10GB --dry-run",
             f"{PROGRAM} journal compress --format zstd",
         ),
         (
-            Argument(("action",), "what to do: compress", "ACTION", choices=("compress",)),
+            Argument(("action",), "what to do", choices=("check", "repair", "stats", "prune", "compress")),
+            Argument(("--quarantine",), "check: copy bad lines to quarantine/ beside the journal", kind="switch"),
+            Argument(("--output",), "repair: the new journal (else <name>.repaired.jsonl beside the old one)", "PATH"),
+            Argument(
+                ("--older-than",), f"prune: segments whose latest event is so old, {_DURATION}", "TIME", "seconds"
+            ),
+            Argument(
+                ("--keep-bytes",), "prune: the oldest while the journal is larger, like 500MB, 10GB", "SIZE", "bytes"
+            ),
+            Argument(("--dry-run",), "prune: only tell what would be deleted", kind="switch"),
             Argument(
                 ("--format",),
                 "compress: how (else OTEL_PATTERNS_COMPRESS, else gzip); zstd needs the extra otel-patterns[zstd]",
                 choices=("gzip", "zstd"),
             ),
+            Argument(("--json",), f"check and stats: {_JSON}", kind="switch"),
             *COMMON,
         ),
     ),
@@ -386,4 +401,10 @@ def _readers(clock: Clock) -> dict[str, Callable[[str], float]]:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return {"moment": moment, "count": count, "seconds": seconds}
+    def size(text: str) -> int:
+        try:
+            return parse_bytes(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return {"moment": moment, "count": count, "seconds": seconds, "bytes": size}

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from typing import Final
 
 from ..clock import Clock
+from ..errors import ConfigurationError
+from ..journal.check import check, quarantine, repair
 from ..journal.compress import Form, compress, is_plain
+from ..journal.lines import ReadReport
+from ..journal.prune import delete_segments, find_prunable, size_of
+from ..journal.rotation import FAILED_SYNCS, LOST
+from ..journal.runs import read_runs
 from ..journal.segments import sealed_segments
+from ..journal.state import JournalState
+from ..model.encoding import encode_json
 from ..settings import Settings
 from .journals import journal_of
-from .output import Output
-from .text import counted, show_bytes
+from .output import Output, Styled
+from .text import counted, safe, show_bytes
 
 Action = Callable[[argparse.Namespace, str, Settings, Output, Clock], int]
 
@@ -42,4 +50,83 @@ def _compress(arguments: argparse.Namespace, path: str, settings: Settings, outp
     return 0
 
 
-_ACTIONS: Final[dict[str, Action]] = {"compress": _compress}
+def _check(arguments: argparse.Namespace, path: str, _settings: Settings, output: Output, _clock: Clock) -> int:
+    findings = list(check(path))
+    for finding in findings:
+        if arguments.json:
+            output.data(encode_json(finding._asdict()))
+        else:
+            where = f" at byte {finding.offset}" if finding.length else ""
+            name = os.path.basename(finding.path)
+            output.line(
+                Styled(finding.kind.replace("_", " "), "bold"), f"  {safe(name)}{where}: {safe(finding.reason)}"
+            )
+    if arguments.quarantine:
+        output.say(f"{counted(quarantine(path, findings), 'line')} copied to quarantine")
+    output.say(f"{counted(len(findings), 'finding')}" if findings else "nothing is wrong")
+    return 1 if findings else 0
+
+
+def _repair(arguments: argparse.Namespace, path: str, _settings: Settings, output: Output, _clock: Clock) -> int:
+    stem, suffix = os.path.splitext(path)
+    target: str = os.path.abspath(arguments.output or f"{stem}.repaired{suffix}")
+    events = repair(path, target)
+    output.line(target)
+    output.say(f"{counted(events, 'event')} written; the journal is as it was")
+    return 0
+
+
+def _stats(arguments: argparse.Namespace, path: str, _settings: Settings, output: Output, _clock: Clock) -> int:
+    report = ReadReport()
+    runs = read_runs(path, report=report)
+    sealed = sealed_segments(path)
+    state = JournalState(path)
+    active = os.stat(path).st_size if os.path.exists(path) else 0
+    stats = {
+        "events": report.events,
+        "runs": len(runs),
+        "open_runs": sum(run.finished_at is None for run in runs.values()),
+        "bytes": sum(map(size_of, sealed)) + active,
+        "segments": len(sealed) + (1 if active else 0),
+        "compressed_segments": sum(not is_plain(segment) for segment in sealed),
+        "bad_lines": report.skipped,
+        "lost_lines": state.number(LOST),
+        "failed_syncs": state.number(FAILED_SYNCS),
+    }
+    if arguments.json:
+        output.data(encode_json(stats))
+    else:
+        for name, number in stats.items():
+            shown = show_bytes(number) if name == "bytes" else str(number)
+            output.line(f"{name.replace('_', ' '):<20} {shown}")
+    return 0
+
+
+def _prune(arguments: argparse.Namespace, path: str, _settings: Settings, output: Output, clock: Clock) -> int:
+    older_than: float | None = arguments.older_than
+    if older_than is None and arguments.keep_bytes is None:
+        raise ConfigurationError("--older-than", older_than, "say what to delete by --older-than, --keep-bytes or both")
+    from ..tracing.owed import owed_runs  # noqa: PLC0415  # loads what makes traces
+
+    needed = owed_runs(path) | {run_id for run_id, run in read_runs(path).items() if run.finished_at is None}
+    before = None if older_than is None else clock.now_unix_nano() - round(older_than * 1e9)
+    found = find_prunable(path, needed, before=before, keep_bytes=arguments.keep_bytes)
+    size = sum(map(size_of, found.segments))
+    for segment in found.segments:
+        output.line(os.path.basename(segment.path))
+    if not arguments.dry_run:
+        delete_segments(path, found.segments)
+    verb = "to delete" if arguments.dry_run else "deleted"
+    output.say(f"{counted(len(found.segments), 'segment')} {verb}, {show_bytes(size)}")
+    if found.held is not None:
+        output.say(f"{os.path.basename(found.held.path)} is kept: run {found.run_id} is open or owed")
+    return 0
+
+
+_ACTIONS: Final[dict[str, Action]] = {
+    "check": _check,
+    "compress": _compress,
+    "prune": _prune,
+    "repair": _repair,
+    "stats": _stats,
+}

@@ -62,6 +62,19 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_bytes(text: str) -> int:
+    """Return the bytes of a size like `1000`, `500MB`, `10GB`, `4GiB`.
+
+    Raises:
+        ValueError: It is none; the message says what would be.
+    """
+    size = re.fullmatch(r"(?a:(\d{1,15})(?: ?([KMGT])(i?)B)?)", text)
+    if size is None:
+        raise ValueError(f"{text!r} is no size: write it in bytes, or like 500MB, 10GB, 4GiB")
+    power = 0 if size[2] is None else "KMGT".index(size[2]) + 1
+    return int(size[1]) * (1024 if size[3] else 1000) ** power
+
+
 def show_moment(unix_nano: int) -> str:
     """Return a time as RFC 3339 UTC with milliseconds."""
     return f"{format_timestamp(unix_nano)[:23]}Z"

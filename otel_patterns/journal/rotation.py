@@ -94,6 +94,17 @@ class Rotation:
         latest = [*(as_list(gaps) or []), gap][-_REMEMBERED_GAPS:]
         self._state.save({**state, LOST: self._state.number(LOST) + lines, GAPS: latest})
 
+    def remember_numbers(self) -> None:
+        """Put on record which numbers are given, before segments are deleted.
+
+        Raises:
+            OSError: The state cannot be written.
+        """
+        self._state.save({**self._state.load(), _SEALED: self._last_number()})
+
+    def _last_number(self) -> int:
+        return max(self._state.number(_SEALED), 0, *(segment.number for segment in sealed_segments(self._path)))
+
     def seal(self) -> str:
         """Rename the active file to the next numbered segment, and return that one's path.
 
@@ -101,7 +112,7 @@ class Rotation:
             OSError: The state cannot be written, or the file cannot be renamed.
         """
         state = self._state.load()
-        number = max(self._state.number(_SEALED), *(segment.number for segment in sealed_segments(self._path)), 0) + 1
+        number = self._last_number() + 1
         # Written first: a number is never given twice, also when its segment is deleted before the next rotation.
         self._state.save({**state, _SEALED: number})
         sealed = path_of_number(self._path, number)

@@ -24,8 +24,7 @@ class DeliveryRecord:
     def __init__(self, journal_path: str | os.PathLike[str], destination: str, *, guard: Guard | None = None) -> None:
         slug = re.sub("[^a-z0-9.]+", "-", destination.lower()).strip("-")[:80]
         digest = hashlib.sha256(destination.encode()).hexdigest()[:8]
-        directory = os.path.join(os.path.dirname(os.path.abspath(journal_path)), "delivery")
-        self.path = os.path.join(directory, f"{slug}-{digest}.jsonl")
+        self.path = os.path.join(record_directory(journal_path), f"{slug}-{digest}.jsonl")
         self._file = Journal(self.path, guard=guard)
 
     def add(self, spans_by_run: Mapping[str, Iterable[str]]) -> None:
@@ -40,20 +39,34 @@ class DeliveryRecord:
         Raises:
             JournalError: The record exists and cannot be read.
         """
-        delivered: dict[str, set[str]] = {}
-        file = open_to_read(self.path)
-        if file is None:
-            return delivered
-        with file:
-            for line in read_lines(file):
-                try:
-                    entry: Any = json.loads(line.data)
-                    run_id, spans = entry["pattern_run_id"], entry["span_ids"]
-                    delivered.setdefault(str(run_id), set()).update(str(span) for span in spans)
-                except (ValueError, TypeError, KeyError):  # noqa: PERF203  # a damaged line must cost only itself
-                    continue
-        return delivered
+        return load_delivered(self.path)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def record_directory(journal_path: str | os.PathLike[str]) -> str:
+    """Return the directory of a journal's delivery records."""
+    return os.path.join(os.path.dirname(os.path.abspath(journal_path)), "delivery")
+
+
+def load_delivered(path: str) -> dict[str, set[str]]:
+    """Return the acknowledged span ids of every run on a delivery record.
+
+    Raises:
+        JournalError: The record exists and cannot be read.
+    """
+    delivered: dict[str, set[str]] = {}
+    file = open_to_read(path)
+    if file is None:
+        return delivered
+    with file:
+        for line in read_lines(file):
+            try:
+                entry: Any = json.loads(line.data)
+                run_id, spans = entry["pattern_run_id"], entry["span_ids"]
+                delivered.setdefault(str(run_id), set()).update(str(span) for span in spans)
+            except (ValueError, TypeError, KeyError):  # noqa: PERF203  # a damaged line must cost only itself
+                continue
+    return delivered

@@ -1,13 +1,20 @@
 """`otel-patterns journal` looks after the journal's files."""
 
+import base64
+import gzip
+import json
 from pathlib import Path
 
 import pytest
 
+from otel_patterns.cli.moments import parse_bytes
 from otel_patterns.journal.append import Journal
-from otel_patterns.journal.segments import sealed_segments
+from otel_patterns.journal.segments import identity_of, sealed_segments
+from otel_patterns.tracing.delivered import DeliveryRecord
+from otel_patterns.tracing.endpoint import Endpoint
+from otel_patterns.tracing.replay import Selection, traces_of
 from tests.unit.cli.support import call
-from tests.unit.journal.lines import event_line
+from tests.unit.journal.lines import event_line, segment_at
 
 
 @pytest.fixture
@@ -57,3 +64,167 @@ def test_events_of_rotated_journal_are_one_log(path: Path) -> None:
     path.unlink()
     result = call("events", "--journal", str(path))
     assert (len(result.lines), result.err) == (3, "")
+
+
+def test_check_of_whole_journal_finds_nothing(path: Path) -> None:
+    """A journal that is as it should be is exit code 0."""
+    result = call("journal", "check", "--journal", str(path))
+    assert (result.code, result.out) == (0, "")
+    assert "nothing is wrong" in result.err
+
+
+def damage(path: Path) -> None:
+    """Damage a journal in each way that a check knows."""
+    [first, second, _] = (Path(segment.path) for segment in sealed_segments(path))
+    first.write_bytes(first.read_bytes() + b"garbage\n" + b"\0" * 30 + b"\n")
+    second.write_bytes(second.read_bytes()[:-200])
+    Path(f"{first}.gz").write_bytes(gzip.compress(first.read_bytes()))
+    with path.open("ab") as file:
+        file.write(b'{"event')
+    Path(f"{path}.state").write_text(json.dumps({"sealed": 3, "lost": 4, "failed_syncs": 2}))
+    spool = path.parent / "spool"
+    spool.mkdir()
+    (spool / "pattern_events.host-1-2.jsonl").write_bytes(event_line(9))
+
+
+def test_check_tells_everything_that_is_wrong(path: Path) -> None:
+    """Each finding says what, where and why; exit code 1; `--json` is the same for programs."""
+    damage(path)
+    result = call("journal", "check", "--json", "--journal", str(path))
+    findings = [json.loads(line) for line in result.lines]
+    assert result.code == 1
+    assert [finding["kind"] for finding in findings] == [
+        "bad_line", "bad_line", "torn_tail", "torn_tail", "plain_and_compressed", "gap", "failed_sync", "spooled",
+    ]  # fmt: skip
+    assert findings[0]["offset"] == len(event_line(0, size=2000))
+    assert findings[0]["path"] == str(sealed_segments(path)[0].path)
+    assert "4 lines were lost" in findings[5]["reason"]
+    shown = call("journal", "check", "--journal", str(path))
+    assert (shown.code, len(shown.lines)) == (1, 8)
+    assert shown.lines[0].startswith("bad line  pattern_events-00000001.jsonl at byte ")
+
+
+def test_j5_check_quarantines_each_bad_line_once(path: Path) -> None:
+    """Bad lines are copied with segment, offset and reason, and not again the next time; the journal is not touched."""
+    damage(path)
+    before = {file: file.read_bytes() for file in path.parent.glob("pattern_events*")}
+    assert "4 lines copied to quarantine" in call("journal", "check", "--quarantine", "--journal", str(path)).err
+    assert "0 lines copied to quarantine" in call("journal", "check", "--quarantine", "--journal", str(path)).err
+    entries = [
+        json.loads(line)
+        for file in sorted((path.parent / "quarantine").glob("*.jsonl"))
+        for line in file.read_bytes().splitlines()
+    ]
+    assert sorted(base64.b64decode(entry["data_base64"])[:7] for entry in entries) == sorted(
+        [b"garbage", b"\0" * 7, event_line(1)[:7], b'{"event']
+    )
+    assert {entry["segment"] for entry in entries} == {
+        identity_of(sealed_segments(path)[0]),
+        "pattern_events-00000002.jsonl",
+        segment_at(path),
+    }
+    assert {file: file.read_bytes() for file in path.parent.glob("pattern_events*")} == before
+
+
+def test_repair_writes_what_can_be_read_beside_the_journal(path: Path) -> None:
+    """The new journal has the distinct events in order; the old one is as it was, and nothing is overwritten."""
+    damage(path)
+    with path.open("ab") as file:
+        file.write(b"\n" + event_line(0, size=2000))
+    before = {file: file.read_bytes() for file in path.parent.glob("pattern_events*")}
+    result = call("journal", "repair", "--journal", str(path))
+    repaired = path.with_name("pattern_events.repaired.jsonl")
+    assert (result.code, result.lines) == (0, [str(repaired)])
+    assert repaired.read_bytes() == b"".join(event_line(number, size=2000) for number in (0, 2, 3))
+    assert call("journal", "check", "--journal", str(repaired)).code == 0
+    assert all(file.read_bytes() == data for file, data in before.items())
+    again = call("journal", "repair", "--journal", str(path))
+    assert again.code == 1
+    assert "is there already" in again.err
+    assert call("journal", "repair", "--output", str(path.parent / "other"), "--journal", str(path)).code == 0
+
+
+def test_stats_count_events_runs_bytes_and_segments(path: Path) -> None:
+    """The numbers of a journal, as a table and as JSON."""
+    result = call("journal", "stats", "--json", "--journal", str(path))
+    size = sum(file.stat().st_size for file in path.parent.glob("pattern_events*.jsonl"))
+    assert json.loads(result.out) == {
+        "events": 4, "runs": 1, "open_runs": 0, "bytes": size, "segments": 4, "compressed_segments": 0, "bad_lines": 0,
+        "lost_lines": 0, "failed_syncs": 0,
+    }  # fmt: skip
+    shown = call("journal", "stats", "--journal", str(path))
+    assert "segments             4" in shown.lines
+
+
+def names_of(path: Path) -> list[int]:
+    """Return the numbers of a journal's segments."""
+    return [segment.number for segment in sealed_segments(path)]
+
+
+def test_prune_by_age_deletes_old_segments_alone(path: Path) -> None:
+    """A segment goes when its latest event is old enough, never the active file, and `--dry-run` deletes nothing."""
+    for options in (("--older-than", "2h"), ("--keep-bytes", "1GB")):
+        assert call("journal", "prune", *options, "--journal", str(path)).lines == []
+    tried = call("journal", "prune", "--older-than", "30m", "--dry-run", "--journal", str(path))
+    assert (len(tried.lines), names_of(path)) == (3, [1, 2, 3])
+    pruned = call("journal", "prune", "--older-than", "30m", "--journal", str(path))
+    assert (pruned.code, pruned.lines, names_of(path)) == (0, tried.lines, [])
+    assert len(call("events", "--journal", str(path)).lines) == 1
+    journal = Journal(path)
+    journal.rotate(1)
+    journal.append(event_line(9))
+    assert names_of(path) == [4], "the number of a deleted segment is not given again"
+
+
+def test_prune_by_size_deletes_the_oldest_until_the_rest_fits(path: Path) -> None:
+    """What is kept is at most as large as asked for."""
+    size = path.stat().st_size
+    call("journal", "prune", "--keep-bytes", str(2 * size + 10), "--journal", str(path))
+    assert names_of(path) == [3]
+
+
+def test_prune_stops_at_the_first_segment_with_an_open_run(path: Path) -> None:
+    """A run that has not ended holds its segment and all behind it."""
+    second = Path(sealed_segments(path)[1].path)
+    open_run = event_line(50, run_id="PRUN-OPEN", event_type="pattern.execution.started")
+    second.write_bytes(second.read_bytes() + open_run)
+    result = call("journal", "prune", "--older-than", "1s", "--journal", str(path))
+    assert names_of(path) == [2, 3]
+    assert "pattern_events-00000002.jsonl is kept: run PRUN-OPEN is open or owed" in result.err
+
+
+def test_prune_keeps_what_a_destination_has_not_acknowledged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is owed to the environment's receiver, or to one on record, is kept; a delivered one is not."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    assert "open or owed" in call("journal", "prune", "--older-than", "1s", "--journal", str(path)).err
+    assert names_of(path) == [1, 2, 3]
+    [trace] = traces_of(path, Selection())
+    record = DeliveryRecord(path, Endpoint.from_environment().destination)
+    record.add({trace.run_id: []})
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    call("journal", "prune", "--older-than", "1s", "--journal", str(path))
+    assert names_of(path) == [1, 2, 3]
+    record.add({trace.run_id: [span.span_id for span in trace.spans]})
+    call("journal", "prune", "--older-than", "1s", "--journal", str(path))
+    assert names_of(path) == []
+
+
+def test_prune_without_a_limit_is_wrong_usage(path: Path) -> None:
+    """Nothing is deleted unless it is said what."""
+    assert call("journal", "prune", "--journal", str(path)).code == 2
+    assert names_of(path) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("1500", 1500), ("500MB", 500_000_000), ("10 GB", 10**10), ("4GiB", 4 * 2**30)]
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    """Decimal and binary units."""
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "10gb", "1.5GB", "GB", "10 apples"])
+def test_sizes_that_are_none_say_what_would_be(text: str) -> None:
+    """What cannot be read is wrong usage."""
+    with pytest.raises(ValueError, match="is no size"):
+        parse_bytes(text)
