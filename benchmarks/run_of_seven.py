@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind
 
 from otel_patterns import PatternEventEmitter, configure, emit_pattern_event
-from otel_patterns.journal.cursor import Cursor, segment_of
+from otel_patterns.journal.cursor import Cursor, segment_of_file
 from otel_patterns.journal.tail import RunTail
 from otel_patterns.model import names
 from otel_patterns.tracing.otlp import encode
@@ -157,6 +157,8 @@ class _Subject:
         self._emitter = emitter
         self._path = os.fspath(emitter.global_log)
         self._run("PRUN-FIRST")
+        with open(self._path, "rb") as file:
+            self._segment = segment_of_file(file)
         self._tail = RunTail(self._path, clock=emitter.clock)
 
     def _run(self, run_id: str) -> None:
@@ -196,8 +198,7 @@ class _Subject:
         return (_each(emitting), _each(reading), _each(projecting), _each(encoding))
 
     def _end(self) -> Cursor:
-        status = os.stat(self._path)
-        return Cursor(segment_of(status), status.st_size)
+        return Cursor(self._segment, os.stat(self._path).st_size)
 
 
 class _Baseline:

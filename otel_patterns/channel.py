@@ -39,6 +39,7 @@ class Channel:
         self._is_job_scoped = settings.job_scoped
         self.clock = clock
         self.journal = open_journal(settings.journal)
+        self.journal.rotate(settings.rotate_bytes, settings.rotate_seconds)
         # The journal's: channels of one journal that follow each other count in one place.
         self.guard = self.journal.guard
         self.delivery: Delivery | None = None

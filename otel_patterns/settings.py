@@ -14,6 +14,7 @@ from .errors import ConfigurationError
 Validation = Literal["lenient", "strict"]
 Export = Literal["auto", "otlp", "tracer", "off"]
 Join = Literal["child", "link"]
+Compression = Literal["none", "gzip", "zstd"]
 
 # What a dead collector may cost at exit, all in all (design section 2, invariant 5).
 EXIT_SECONDS = 2.0
@@ -43,6 +44,25 @@ TABLE: tuple[Setting, ...] = (
         "OTEL_PATTERNS_JOB_SCOPED",
         default=False,
         meaning="Write each event also to `jobs/<job_id>/pattern_events.jsonl` beside the journal.",
+    ),
+    Setting(
+        "rotate_bytes",
+        "OTEL_PATTERNS_ROTATE_BYTES",
+        256 * 1024 * 1024,
+        "Seal the journal's file before it grows over so many bytes, and begin a new one; 0 for never.",
+    ),
+    Setting(
+        "rotate_seconds",
+        "OTEL_PATTERNS_ROTATE_SECONDS",
+        0,
+        "Seal the journal's file when it was begun so many seconds ago; 0 for never.",
+    ),
+    Setting(
+        "compress",
+        "OTEL_PATTERNS_COMPRESS",
+        "none",
+        "How `otel-patterns journal compress` packs sealed segments; `zstd` needs the extra `otel-patterns[zstd]`.",
+        ("none", "gzip", "zstd"),
     ),
     Setting(
         "validation",
@@ -98,6 +118,9 @@ class Settings(NamedTuple):
 
     journal: str
     job_scoped: bool
+    rotate_bytes: int
+    rotate_seconds: int
+    compress: Compression
     validation: Validation
     export: Export
     join: Join
@@ -155,6 +178,10 @@ def _convert(row: Setting, name: str, value: object) -> object:
             return False
         raise ConfigurationError(name, value, "give true or false")
     text = str(value)
+    if isinstance(row.default, int):
+        if not (text.isascii() and text.isdecimal()):
+            raise ConfigurationError(name, value, "give a whole number, 0 or more")
+        return int(text)
     if row.choices and text not in row.choices:
         raise ConfigurationError(name, value, f"give one of {', '.join(row.choices)}")
     return text

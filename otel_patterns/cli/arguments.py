@@ -217,6 +217,26 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "journal",
+        "journal",
+        "look after the journal's files",
+        "Look after the files of the journal. 'compress' packs sealed segments, one after the other, while others "
+        "write and read; killed at any moment it loses nothing. Exit code 0 when all went well, 1 when not.",
+        (
+            f"{PROGRAM} journal compress",
+            f"{PROGRAM} journal compress --format zstd",
+        ),
+        (
+            Argument(("action",), "what to do: compress", "ACTION", choices=("compress",)),
+            Argument(
+                ("--format",),
+                "compress: how (else OTEL_PATTERNS_COMPRESS, else gzip); zstd needs the extra otel-patterns[zstd]",
+                choices=("gzip", "zstd"),
+            ),
+            *COMMON,
+        ),
+    ),
+    Command(
         "exec",
         "exec",
         "run a command as a pattern run",

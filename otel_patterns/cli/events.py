@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from typing import Any, Final
 
 from ..clock import Clock
+from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import BadLine, Line, ReadReport
-from ..journal.read import Filter, line_parser, read_documents, read_last, read_raw
+from ..journal.read import Filter, LastReport, line_parser, read_documents, read_last, read_raw
 from ..model.times import parse_timestamp
-from .journals import journal_of, tell_skipped
+from .journals import has_journal, journal_of, tell_skipped
 from .moments import show_moment
 from .output import Output, Styled
 from .summary import summarize
@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     if arguments.follow:
         _follow(path, wanted, arguments.limit, printer, output)
         return 0
-    report = ReadReport()
+    report = LastReport()
     if arguments.limit is not None:
         for line, document in read_last(path, wanted, arguments.limit, report=report):
             printer.show(line, document)
@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         for line, document in read_documents(path, wanted, report=report):
             printer.show(line, document)
     tell_skipped(report, output)
-    if not report.events and os.path.exists(path):
+    if not report.events and has_journal(path):
         output.say(f"no event of {path} matches")
     return 0
 
@@ -79,15 +79,16 @@ def _follow(path: str, wanted: Filter, limit: int | None, printer: _Printer, out
     """Print what is there, then what comes. One reading without a seam, so nothing is lost or printed twice."""
     report = ReadReport()
     seen = _Seen()
-    start: int | None = 0
+    start: Cursor | None = BEGINNING
     if limit is not None:
-        last = read_last(path, wanted, limit)
+        found = LastReport()
+        last = read_last(path, wanted, limit, report=found)
         for line, document in last:
             seen.is_new(document["event_id"])
             printer.show(line, document)
         output.flush()
         # What follows the last event printed did not pass the filter, or is new.
-        start = last[-1][0].end if last else (0 if limit else None)
+        start = found.cursor or (BEGINNING if limit else None)
 
     from ..journal.follow import follow_lines  # noqa: PLC0415  # who does not follow starts without it
 
@@ -95,8 +96,9 @@ def _follow(path: str, wanted: Filter, limit: int | None, printer: _Printer, out
         seen.drop_copies = True
         output.say(f"the journal was {reason}: reading it from its beginning")
 
+    lines = follow_lines(path, start=start, on_restart=restart, report=report)
     try:
-        for line, document in _parse(follow_lines(path, start=start, on_restart=restart), report, output):
+        for line, document in _parse(lines, report, output):
             if wanted.matches(document) and seen.is_new(document["event_id"]):
                 printer.show(line, document)
                 output.flush()

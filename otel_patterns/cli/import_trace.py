@@ -116,6 +116,7 @@ def _compare(run: _Run, known: dict[str, bool]) -> None:
 
 def _append(run: _Run, settings: Settings, path: str) -> None:
     journal: Journal = open_journal(path)
+    journal.rotate(settings.rotate_bytes, settings.rotate_seconds)
     for event in run.new:
         line = event.to_line()
         if journal.append(line).state != "journaled":

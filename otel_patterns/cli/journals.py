@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..journal.read import ReadReport
+from ..journal.lines import ReadReport
+from ..journal.segments import sealed_segments
 from ..settings import Settings
 from .output import Output
 
@@ -18,15 +19,20 @@ def journal_of(arguments: argparse.Namespace, output: Output, *, otherwise: str 
     """
     settings = Settings.load(journal=arguments.journal)
     path = os.path.abspath(settings.journal)
-    if not os.path.exists(path):
+    if not has_journal(path):
         output.say(f"there is no journal at {path}{otherwise}; --journal or OTEL_PATTERNS_JOURNAL names another one")
     return path, settings
+
+
+def has_journal(path: str) -> bool:
+    """Tell whether there is a journal: right after a rotation there are sealed segments alone."""
+    return os.path.exists(path) or bool(sealed_segments(path))
 
 
 def tell_skipped(report: ReadReport, output: Output) -> None:
     """Say in one line which lines were no events, if there were any."""
     if not report.skipped:
         return
-    first = min(report.bad_lines, key=lambda bad: bad.offset)
+    first = report.bad_lines[0]
     lines = "line that is no event" if report.skipped == 1 else f"{report.skipped} lines that are no events, the first"
-    output.say(f"skipped {lines} at byte {first.offset}: {first.reason}")
+    output.say(f"skipped {lines} at byte {first.offset} of {os.path.basename(first.path)}: {first.reason}")

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import OtelPatternsError
-from ..journal.lines import open_to_read
+from ..journal.lines import ReadReport
 from ..journal.read import Filter, read_events, read_heads
+from ..journal.segments import read_files
 
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
@@ -74,11 +75,8 @@ def find_run_id(path: str, text: str) -> str:
 
 def _run_ids(path: str) -> dict[str, None]:
     """Return all run ids in journal order."""
-    file = open_to_read(path)
-    if file is None:
-        return {}
-    with file:
-        return dict.fromkeys(head.pattern_run_id for block in read_heads(file) for head in block.heads)
+    files = read_files(path, ReadReport())
+    return dict.fromkeys(head.pattern_run_id for file in files for block in read_heads(file) for head in block.heads)
 
 
 def _goes_by(run_id: str, wanted: str) -> bool:

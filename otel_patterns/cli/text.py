@@ -94,3 +94,13 @@ def plain(value: object) -> str:
 def counted(number: int, word: str) -> str:
     """Return a number and its word, in the plural when there is not one."""
     return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+def show_bytes(number: int) -> str:
+    """Return a size as people read it: `12.3 MiB`."""
+    size = float(number)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:  # noqa: PLR2004  # what a KiB is
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

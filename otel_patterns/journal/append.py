@@ -4,6 +4,7 @@ The protocol (design section 7; each step has a fault it prevents, facts: durabi
 
 1. thread lock, then `flock` on `<journal>.lock` with a deadline;
 2. compare the path's inode with the descriptor's: after a rename or delete from outside, writes would vanish;
+   seal the file when it is too large or too old, and begin a new one;
 3. look at the last byte, unless the file is as long as we left it: after a writer was killed inside its write, the
    next line would be glued to the fragment;
 4. one `os.write` on `O_APPEND`; a short write goes on, an error cuts back to the old size.
@@ -22,9 +23,10 @@ from typing import Final, Literal, NamedTuple
 
 from ..errors import Guard
 from .appended import AppendedIds
-from .cursor import Cursor
-from .descriptor import Descriptor
+from .cursor import Cursor, head_of, segment_of
+from .descriptor import Descriptor, sync_directory
 from .lock import FileLock
+from .rotation import Rotation
 
 JOURNAL_NAME: Final = "pattern_events.jsonl"
 LOCK_TIMEOUT_SECONDS: Final = 2.0
@@ -44,7 +46,8 @@ class Receipt(NamedTuple):
     Attributes:
         state: `journaled`: in the kernel, survives any process's death. `spooled`: in this process's memory
             until writing works again. `lost`: the spool was full.
-        segment: The file that the line stands in, as cursors name it; empty unless journaled.
+        segment: The file that the line stands in, as cursors name it; empty unless journaled. It stays the same when
+            the file is rotated or compressed.
         offset: Byte in it at which the line begins.
         size: How many bytes the line has, with its newline.
     """
@@ -92,6 +95,7 @@ class Journal:
         self.appended = AppendedIds()
         self._lock_path = lock_path or f"{self.path}.lock"
         self._spool_lines = spool_lines
+        self._rotation = Rotation(self.path)
         self._reset()
         _all_journals.add(self)
 
@@ -100,6 +104,9 @@ class Journal:
         self._lock = threading.RLock()
         self._file_lock = FileLock(self._lock_path)
         self._file = Descriptor(self.path, flags=os.O_APPEND)
+        # The opened file as cursors name it; empty: to be found out.
+        self._segment = ""
+        self._is_new = False
         # Behind the last line that this process wrote into the opened file.
         self._end = 0
         self._is_writing = False
@@ -107,6 +114,13 @@ class Journal:
         self._spool_bytes = 0
         # Zero: the last write went well.
         self._retry_at = 0.0
+
+    def rotate(self, max_bytes: int = 0, max_seconds: float = 0) -> None:
+        """Seal the file from now on above a size or an age, and begin a new one; zero means never."""
+        with self._lock:
+            self._rotation = Rotation(self.path, max_bytes, max_seconds)
+            # What is opened has an age of its own: it is asked for when it is opened again.
+            self._file.close()
 
     def append(self, line: bytes) -> Receipt:
         """Write one line, which ends with its only newline, and return where it is."""
@@ -126,6 +140,9 @@ class Journal:
                 return self._keep(line, f"{type(error).__name__}: {error}")
             if self._spool:
                 self.flush()
+            if self._is_new:
+                self._is_new = False
+                sync_directory(os.path.dirname(self.path))
             return receipt
         finally:
             self._lock.release()
@@ -177,9 +194,14 @@ class Journal:
             if status is None:
                 status = self._open_locked(timeout_seconds)
             size = status.st_size
+            if size and self._rotation.is_due(size + len(line)):
+                size = self._rotate_locked(size)
             data, spooled = line, ()
             # A file of the size that we left it at ends with our newline.
             if self._spool or size != self._end:
+                if size < self._end:
+                    # Cut from outside: what begins here now is another segment.
+                    self._segment = ""
                 spooled = tuple(self._spool)
                 is_torn = size > 0 and os.pread(file.number, 1, size - 1) != b"\n"
                 data = b"".join((b"\n" if is_torn else b"", *spooled, line))
@@ -190,6 +212,8 @@ class Journal:
             for written in spooled:
                 self._spool.popleft()
                 self._spool_bytes -= len(written)
+            if not self._segment or end != size + len(data):
+                self._segment = segment_of(head_of(file.number))
             self._retry_at = 0.0
         finally:
             try:
@@ -197,15 +221,39 @@ class Journal:
             finally:
                 self._is_writing = False
         size = len(line)
-        return Receipt("journaled", file.segment, end - size, size)
+        return Receipt("journaled", self._segment, end - size, size)
 
     def _open_locked(self, timeout_seconds: float | None) -> os.stat_result:
         """Open what stands at the path. Whoever moved the journal may have moved its lock with it."""
         self._file_lock.release()
         self._file_lock.look_again()
         self._file_lock.acquire(LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
-        self._end = 0
-        return self._file.open()
+        return self._begin_locked()
+
+    def _begin_locked(self) -> os.stat_result:
+        self._end, self._segment = 0, ""
+        status = self._file.open()
+        # Its name is put on disk when the lock is free again.
+        self._is_new = status.st_size == 0
+        try:
+            self._rotation.opened(is_new=self._is_new)
+        except OSError as error:
+            self.guard.report("rotation", f"journal {self.path}: {error}")
+        return status
+
+    def _rotate_locked(self, size: int) -> int:
+        """Seal the file, begin a new one, and return its size; when that fails, the old one goes on."""
+        number = self._file.number
+        try:
+            if os.pread(number, 1, size - 1) != b"\n":
+                # Where it ends nobody will heal it any more.
+                size += os.write(number, b"\n")
+            self._rotation.seal()
+        except Exception as error:  # noqa: BLE001  # a rotation that fails must not keep lines from being written
+            self._rotation.put_off(size)
+            self.guard.report("rotation", f"journal {self.path} goes on in its file: {error}")
+            return os.fstat(number).st_size
+        return self._begin_locked().st_size
 
     def _write_rest(self, data: bytes, written: int) -> None:
         """Write what a short write has left, or take back all of `data`."""

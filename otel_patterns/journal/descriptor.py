@@ -11,7 +11,6 @@ import stat
 from typing import Final
 
 from ..errors import JournalError
-from .cursor import segment_of
 
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
@@ -25,7 +24,6 @@ class Descriptor:
     Attributes:
         number: Of the descriptor; -1 while there is none.
         position: Where the file's offset was left. Whoever moves it says so here.
-        segment: The opened file as a cursor names it.
     """
 
     def __init__(self, path: str, *, flags: int = 0) -> None:
@@ -34,7 +32,6 @@ class Descriptor:
         self._path = path
         self._flags = _FLAGS | flags
         self._device = self._inode = -1
-        self.segment = ""
 
     def status(self) -> os.stat_result | None:
         """Return the status of the opened file; None when there is none."""
@@ -81,14 +78,13 @@ class Descriptor:
         try:
             number = os.open(self._path, self._flags, _FILE_MODE)
         except FileNotFoundError:
-            _make_directory(os.path.dirname(self._path))
+            make_directory(os.path.dirname(self._path))
             number = os.open(self._path, self._flags, _FILE_MODE)
         status = os.fstat(number)
         if not stat.S_ISREG(status.st_mode):
             os.close(number)
             raise JournalError(self._path, "is no regular file")
         self._device, self._inode = status.st_dev, status.st_ino
-        self.segment = segment_of(status)
         self.number = number
         self.position = 0
         return status
@@ -100,13 +96,35 @@ class Descriptor:
         self.number = -1
 
 
-def _make_directory(path: str) -> None:
+def make_directory(path: str) -> None:
+    """Make a directory, and those above it, unless they are there: for their owner alone.
+
+    Raises:
+        OSError: It cannot be made.
+    """
     # Not os.makedirs: it gives the mode to the last directory alone.
     parent = os.path.dirname(path)
     if parent != path and not os.path.isdir(parent):
-        _make_directory(parent)
+        make_directory(parent)
     try:
         os.mkdir(path, _DIRECTORY_MODE)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+    else:
+        sync_directory(parent)
+
+
+def sync_directory(path: str) -> None:
+    """Put on disk which files a directory has. Without that a power cut takes a new file, whatever was synced in it."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.fsync(number)
+    except OSError:
+        # Some file systems have no such thing.
+        pass
+    finally:
+        os.close(number)

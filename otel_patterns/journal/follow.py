@@ -1,13 +1,15 @@
-"""Following the journal: new lines as they come, across truncation, deletion and replacement of the file."""
+"""Following the journal: new lines as they come, across rotation, truncation, deletion and replacement of its files."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import BinaryIO, Final
 
-from .lines import Line, ReadReport, ends_line, open_to_read, read_lines
+from .cursor import Cursor, head_of, segment_of_file
+from .lines import Line, ReadReport, ends_line, read_lines
+from .segments import Segment, files_behind, identity_of, look, open_segment
 from .watch import DirectoryWatch
 
 POLL_SECONDS: Final = 0.2
@@ -17,22 +19,31 @@ _NOT_SEEN: Final = (-1, -1)
 def follow_lines(
     path: str | os.PathLike[str],
     *,
-    start: int | None = None,
+    start: Cursor | None = None,
     stop: threading.Event | None = None,
     on_restart: Callable[[str], None] | None = None,
+    report: ReadReport | None = None,
 ) -> Generator[Line, None, None]:
-    """Yield lines as they are completed, from byte `start` (None: the present end), until `stop` is set.
+    """Yield lines as they are completed, from `start` (None: the present end), until `stop` is set.
 
-    New lines are seen within 0.25 s, at a cost of what is new. When the file was cut or replaced, reading goes on at
-    the beginning of what is there, and `on_restart` is told why (`truncated`, `replaced`); consumers drop duplicates by
-    event id.
+    New lines are seen within 0.25 s, at a cost of what is new. A file that is sealed meanwhile is read to its end, and
+    then those after it. When a file was cut or replaced, or the cursor's file is not there any more, reading goes on at
+    the beginning of what is there, and `on_restart` is told why (`truncated`, `replaced`, `gone`); consumers drop
+    duplicates by event id.
+
+    Args:
+        path: The journal.
+        start: Where to begin; `BEGINNING` is its oldest line.
+        stop: Ends it.
+        on_restart: Called when lines may come a second time.
+        report: Its `path` is set to the file of each line that is yielded.
 
     Raises:
         JournalError: There is something else than a file at the path, or it may not be read.
     """
     stop = stop or threading.Event()
     watch = DirectoryWatch(os.path.dirname(os.path.abspath(path)))
-    follower = _Follower(path, on_restart)
+    follower = _Follower(path, on_restart, report if report is not None else ReadReport())
     try:
         follower.begin(start)
         while not stop.is_set():
@@ -47,33 +58,73 @@ def follow_lines(
 
 
 class _Follower:
-    def __init__(self, path: str | os.PathLike[str], on_restart: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], on_restart: Callable[[str], None] | None, report: ReadReport
+    ) -> None:
         self._path = path
         self._on_restart = on_restart
+        self._report = report
         self._file: BinaryIO | None = None
+        # What the opened file begins with, once it has a line.
+        self._head = b""
         self._offset = 0
         self._seen = _NOT_SEEN
+        # The highest number of a sealed segment that stands before the opened file.
+        self._number = 0
+        self._backlog: Iterator[Line] = iter(())
 
-    def begin(self, start: int | None) -> None:
-        self._file = open_to_read(self._path)
-        if self._file is not None:
-            self._offset = _end_of_last_line(self._file) if start is None else start
+    def begin(self, start: Cursor | None) -> None:
+        sealed, file = look(self._path)
+        self._use(file, sealed[-1].number if sealed else 0)
+        if start is None:
+            if file is not None:
+                self._offset = _end_of_last_line(file)
+        elif not start.segment:
+            self._backlog = self._sealed_lines(sealed)
+        elif file is not None and segment_of_file(file) == start.segment:
+            self._offset = start.offset
+        else:
+            for index in reversed(range(len(sealed))):
+                if identity_of(sealed[index]) == start.segment:
+                    self._backlog = self._sealed_lines(sealed[index:], start.offset)
+                    return
+            # Deleted, or of another journal: all that is there comes again rather than that something is passed by.
+            self._backlog = self._sealed_lines(sealed)
+            self._tell("gone")
 
     def look(self) -> Iterator[Line]:
         """Yield the lines that were completed since the last look."""
+        yield from self._backlog
         yield from self._new_lines()
         while self._is_another_file():
-            if self._file is not None:
-                # It may have got its last lines after our last look.
-                yield from self._new_lines()
-                self._file.close()
-                self._restart("replaced")
-            self._file = open_to_read(self._path)
+            former = self._file
+            # It may have got its last lines after our last look.
+            yield from self._new_lines()
+            behind = files_behind(self._path, former, self._number)
+            if former is not None:
+                former.close()
+                if not behind.was_sealed:
+                    self._tell("replaced")
+            self._use(behind.active, behind.number)
+            yield from self._sealed_lines(behind.sealed)
             yield from self._new_lines()
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    def _use(self, file: BinaryIO | None, number: int) -> None:
+        self._file, self._number = file, number
+        self._head, self._offset, self._seen = b"", 0, _NOT_SEEN
+
+    def _sealed_lines(self, segments: Sequence[Segment], start: int = 0) -> Iterator[Line]:
+        for segment in segments:
+            file = open_segment(segment)
+            if file is not None:
+                self._report.path = segment.path
+                with file:
+                    yield from read_lines(file, start)
+            start = 0
 
     def _new_lines(self) -> Iterator[Line]:
         if self._file is None:
@@ -83,14 +134,17 @@ class _Follower:
         # An unfinished line is read again only when there is more of it.
         if state == self._seen:
             return
-        if not ends_line(self._file, self._offset):
-            self._restart("truncated")
+        head = head_of(self._file.fileno())
+        if (self._head and head != self._head) or not ends_line(self._file, self._offset):
+            self._offset, self._seen = 0, _NOT_SEEN
+            self._tell("truncated")
+        self._head = head
         report = ReadReport()
+        self._report.path = os.fspath(self._path)
         yield from read_lines(self._file, self._offset, report=report)
         self._offset, self._seen = report.end, state
 
-    def _restart(self, reason: str) -> None:
-        self._offset, self._seen = 0, _NOT_SEEN
+    def _tell(self, reason: str) -> None:
         if self._on_restart is not None:
             self._on_restart(reason)
 
@@ -99,7 +153,7 @@ class _Follower:
         try:
             there = os.stat(self._path)
         except OSError:
-            # Deleted: what was opened is read on until there is another one.
+            # Sealed or deleted: what was opened is read on until there is another one.
             return False
         return self._file is None or not os.path.samestat(there, os.fstat(self._file.fileno()))
 

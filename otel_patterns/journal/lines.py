@@ -38,15 +38,19 @@ class BadLine(NamedTuple):
     offset: int
     length: int
     reason: str
+    path: str = ""
 
 
 class ReadReport:
     """What a reader met: events read, lines skipped (the first hundred are listed), an unfinished tail.
 
-    `end` is the offset behind the last complete line, once the reader has come to its end.
+    Attributes:
+        path: The file that is read, or was read last.
+        end: The offset behind its last complete line, once the reader has come to its end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: str = "") -> None:
+        self.path = path
         self.events = 0
         self.skipped = 0
         self.bad_lines: list[BadLine] = []
@@ -54,10 +58,10 @@ class ReadReport:
         self.end = 0
 
     def skip(self, bad: BadLine) -> None:
-        """Count a line that was skipped."""
+        """Count a line of the present file that was skipped."""
         self.skipped += 1
         if len(self.bad_lines) < _LISTED_BAD_LINES:
-            self.bad_lines.append(bad)
+            self.bad_lines.append(bad._replace(path=self.path))
 
 
 def read_blocks(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from ..model.times import parse_timestamp
-from .lines import BadLine, Line, ReadReport, lines_of, open_to_read, read_blocks, read_lines_backward
+from .cursor import Cursor, head_of, segment_of
+from .lines import BadLine, Line, ReadReport, lines_of, read_blocks, read_lines_backward
 from .parse import parse_slowly
+from .segments import look, open_seekable, read_files, sealed_segments
 
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
@@ -70,11 +72,11 @@ def read_documents(
     path: str | os.PathLike[str],
     wanted: Filter | None = None,
     *,
-    start: int = 0,
-    end: int | None = None,
     report: ReadReport | None = None,
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Yield each event that passes the filter: its line as it stands in the journal, and its document.
+
+    The journal is all its segments, the oldest first; a line's offset is the one in its file, `report.path`.
 
     Lines that are no events are skipped and reported. When the filter names a run, job, pattern or step, a line that
     does not hold that name is looked at no closer, unless it begins or ends in another way than events do: what is
@@ -84,12 +86,9 @@ def read_documents(
         JournalError: The file cannot be opened; a missing one is an empty journal.
     """
     report = report if report is not None else ReadReport()
-    file = open_to_read(path)
-    if file is None:
-        return
-    with file:
-        blocks = read_blocks(file, start, end, report=report)
-        yield from _events_among(_candidates(blocks, wanted.needle if wanted is not None else None), wanted, report)
+    needle = wanted.needle if wanted is not None else None
+    for file in read_files(path, report):
+        yield from _events_among(_candidates(read_blocks(file, report=report), needle), wanted, report)
 
 
 def _candidates(blocks: Iterable[tuple[int, bytes]], needle: bytes | None) -> Iterator[Line]:
@@ -115,24 +114,60 @@ def _holds_escape(data: bytes) -> bool:
     return b"\\" in data and _ESCAPE in data
 
 
+class LastReport(ReadReport):
+    """What `read_last` met. `cursor` stands behind the last event of all that it found; None when it found none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._newest: tuple[bytes, int] | None = None
+
+    def found(self, file: BinaryIO, line: Line) -> None:
+        """Remember where the first event stands that was found, the last one of the journal."""
+        if self._newest is None:
+            self._newest = head_of(file.fileno()), line.end
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where to go on behind the last event that was found."""
+        return None if self._newest is None else Cursor(segment_of(self._newest[0]), self._newest[1])
+
+
 def read_last(
-    path: str | os.PathLike[str], wanted: Filter, count: int, *, report: ReadReport | None = None
+    path: str | os.PathLike[str], wanted: Filter, count: int, *, report: LastReport | None = None
 ) -> list[tuple[Line, dict[str, Any]]]:
     """Return the last `count` events that pass the filter, oldest first, reading backwards from the end.
 
     They are the last ones of `read_documents`, to whose filter the same applies.
     """
-    report = report if report is not None else ReadReport()
+    report = report if report is not None else LastReport()
     found: list[tuple[Line, dict[str, Any]]] = []
-    file = open_to_read(path) if count > 0 else None
-    if file is None:
+    if count <= 0:
         return found
-    with file:
+    needle = wanted.needle
+    for file in _files_backward(path, report):
         lines = read_lines_backward(file, os.fstat(file.fileno()).st_size)
-        if (needle := wanted.needle) is not None:
+        if needle is not None:
             lines = (line for line in lines if _is_candidate(line.data, needle))
-        found.extend(islice(_events_among(lines, wanted, report), count))
+        for event in islice(_events_among(lines, wanted, report), count - len(found)):
+            found.append(event)
+            report.found(file, event[0])
+        if len(found) == count:
+            break
     return found[::-1]
+
+
+def _files_backward(path: str | os.PathLike[str], report: ReadReport) -> Generator[BinaryIO, None, None]:
+    """Yield the files of a journal, the newest first, each to be read before the next is asked for."""
+    sealed, active = look(path)
+    if active is not None:
+        report.path = os.fspath(path)
+        with active:
+            yield active
+    for segment in reversed(sealed):
+        if (file := open_seekable(segment)) is not None:
+            report.path = segment.path
+            with file:
+                yield file
 
 
 def _events_among(
@@ -176,16 +211,13 @@ def read_raw(path: str | os.PathLike[str], wanted: Filter, *, report: ReadReport
     if wanted != Filter() or not _is_large(path):
         yield from (line.json + b"\n" for line, _ in read_documents(path, wanted, report=report))
         return
-    file = open_to_read(path)
-    if file is None:
-        return
-    with file:
+    for file in read_files(path, report):
         yield from (data for data, _ in _checked_blocks(file, report))
 
 
 def _is_large(path: str | os.PathLike[str]) -> bool:
     try:
-        return os.stat(path).st_size >= _MANY_BYTES
+        return os.stat(path).st_size >= _MANY_BYTES or bool(sealed_segments(path))
     except OSError:
         # What is wrong is told by who opens it.
         return False

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from operator import lt
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -18,8 +18,9 @@ from ..model.fold import ABANDONED, ended_status, fold_run, outputs_of
 from ..model.runs import PatternRun
 from ..model.times import parse_timestamp
 from .heads import Block, Details, Head, parse_document
-from .lines import ReadReport, lines_of, open_to_read
+from .lines import ReadReport, lines_of
 from .read import Filter, read_heads
+from .segments import Segment, open_seekable, read_files
 
 _KEPT_BLOCKS: Final = 8
 # The types of events that say something of the run that its first event does not.
@@ -31,20 +32,19 @@ def read_runs(
 ) -> dict[str, JournalRun]:
     """Return the runs of the journal's events that pass the filter, by run id: what `fold` returns of these events.
 
-    The file stays open as long as one of its runs is kept.
+    The active file stays open as long as one of its runs is kept.
 
     Raises:
         JournalError: The file cannot be opened, or was cut while it was read; a missing one is an empty journal.
     """
+    report = report if report is not None else ReadReport()
     runs: dict[str, JournalRun] = {}
-    file = open_to_read(path)
-    if file is None:
-        return runs
     # Runs that are to be looked at again, as few as possible: when all is read, none is in the processor's cache.
     unsettled: set[str] = set()
     latest_at, is_sorted = "", True
-    with file:
-        source = _Source(os.fspath(path), file.fileno())
+    source = _Source(os.fspath(path))
+    for file in read_files(path, report):
+        source.begin(file, report.path)
         for block in read_heads(file, wanted, report=report):
             number = source.add(block)
             by_run: defaultdict[str, list[Head]] = defaultdict(list)
@@ -204,18 +204,30 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
 class _Source:
     """The blocks of a journal, to be read once more."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self._descriptor = os.dup(descriptor)
-        self._blocks: list[tuple[int, int]] = []
+        # The active file is kept open: it may be renamed at any time. Sealed segments may be too many for that.
+        self._descriptor = -1
+        self._opened: tuple[str, BinaryIO] | None = None
+        self._sealed = ""
+        self._blocks: list[tuple[str, int, int]] = []
         self._read: dict[int, dict[str, list[PatternEvent]]] = {}
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        if self._opened is not None:
+            self._opened[1].close()
+
+    def begin(self, file: BinaryIO, path: str) -> None:
+        """Take blocks of this file from now on."""
+        self._sealed = path if path != self.path else ""
+        if not self._sealed:
+            self._descriptor = os.dup(file.fileno())
 
     def add(self, block: Block) -> int:
         """Remember where a block stands, and return its number."""
-        self._blocks.append((block.start, block.end))
+        self._blocks.append((self._sealed, block.start, block.end))
         return len(self._blocks) - 1
 
     def events(self, number: int, run_id: str) -> list[PatternEvent]:
@@ -227,8 +239,8 @@ class _Source:
             self._read[number] = self._read_events(*self._blocks[number])
         return self._read[number].get(run_id, [])
 
-    def _read_events(self, start: int, end: int) -> dict[str, list[PatternEvent]]:
-        data = os.pread(self._descriptor, end - start, start)
+    def _read_events(self, sealed: str, start: int, end: int) -> dict[str, list[PatternEvent]]:
+        data = os.pread(self._descriptor_of(sealed) if sealed else self._descriptor, end - start, start)
         events: dict[str, list[PatternEvent]] = {}
         for line in lines_of(start, data):
             try:
@@ -238,6 +250,16 @@ class _Source:
                 continue
             events.setdefault(event.pattern_run_id, []).append(event)
         return events
+
+    def _descriptor_of(self, sealed: str) -> int:
+        if self._opened is None or self._opened[0] != sealed:
+            if self._opened is not None:
+                self._opened[1].close()
+                self._opened = None
+            if (file := open_seekable(Segment(0, sealed, (sealed,)))) is None:
+                raise JournalError(sealed, "was deleted while it was read")
+            self._opened = sealed, file
+        return self._opened[1].fileno()
 
 
 def _first_unix_nano(run: JournalRun) -> int:

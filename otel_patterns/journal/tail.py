@@ -10,6 +10,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -17,18 +18,10 @@ from ..clock import Clock
 from ..model.ids import ulid_unix_nano
 from ..model.record import EventRecord
 from ..model.times import is_timestamp, parse_timestamp
-from .cursor import Cursor, segment_of
+from .cursor import Cursor, segment_of_file
 from .heads import decode_records, parse_document, parse_record
-from .lines import (
-    Line,
-    ReadReport,
-    ends_line,
-    lines_of,
-    open_to_read,
-    read_blocks,
-    read_lines,
-    read_lines_backward,
-)
+from .lines import Line, ReadReport, ends_line, lines_of, read_blocks, read_lines, read_lines_backward
+from .segments import files_behind, look, open_seekable, sealed_segments
 
 # How far the clocks of two hosts that write one run may be apart.
 CLOCK_SKEW_NANO: Final = 60_000_000_000
@@ -56,6 +49,14 @@ class _Run:
 
     def add_record(self, start: int, end: int, event: EventRecord) -> None:
         self.lines[start] = end
+        self._take(event)
+
+    def add_older(self, line: Line) -> None:
+        """Take the event of a line that stands in an older file."""
+        with suppress(ValueError):
+            self._take(parse_record(line))
+
+    def _take(self, event: EventRecord) -> None:
         # Distinct events in journal order: a copy written later is none.
         if event.event_id not in self.ids:
             self.ids.add(event.event_id)
@@ -70,6 +71,7 @@ class RunTail:
         self._clock = clock
         self._file: BinaryIO | None = None
         self._segment = ""
+        self._former: set[str] = set()
         self._position = 0
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         # Where the lines of other runs stand: such a run may become ours, or one that has ended may go on.
@@ -79,7 +81,12 @@ class RunTail:
         self._dropped = False
         # Of a run born later, every line before the position is in `_runs` or `_lines`; zero: of any run.
         self._complete_since = 0
-        file = open_to_read(path)
+        # No line of a run born later stands in a sealed segment; zero: there are none, the last has this number.
+        self._older_before = 0
+        self._number = 0
+        sealed, file = look(path)
+        if sealed:
+            self._number, self._older_before = sealed[-1].number, clock.now_unix_nano()
         if file is not None:
             self._use(file)
             last = next(read_lines_backward(file, os.fstat(file.fileno()).st_size), None)
@@ -112,15 +119,17 @@ class RunTail:
     def look_ahead(self, runs: Iterable[tuple[str, Cursor, Cursor, bool]]) -> None:
         """Read what `events` will be asked for, in one go: much less work than to read on for one run after the other.
 
+        Only as far as it stands in the file of the first; what stands elsewhere is read when it is asked for.
+
         Args:
             runs: The arguments of `events` for each run, of which none is asked for twice.
         """
-        end, looked_at = 0, ""
+        end, segment = 0, ""
         for run_id, start, line_end, made_here in runs:
-            if start.segment != looked_at:
-                looked_at = start.segment
+            if not segment:
                 self._look(start)
-            if start.segment == self._segment:
+                segment = self._segment
+            if start.segment == segment:
                 if run_id not in self._runs:
                     self._begin(run_id, made_here=made_here)
                 end = max(end, line_end.offset)
@@ -144,25 +153,44 @@ class RunTail:
 
     def _look(self, start: Cursor) -> None:
         """Turn to the file at the path when the line stands in another one than ours, or when ours was cut."""
-        if self._file is not None and self._segment == start.segment:
+        if self._file is not None and self._is_in(start.segment):
             if not ends_line(self._file, self._position):
                 self._restart()
             return
-        there = open_to_read(self._path)
-        if there is None:
-            return
-        if self._file is not None and segment_of(os.fstat(there.fileno())) == self._segment:
-            # A late note about a line of a former file.
-            there.close()
+        behind = files_behind(self._path, self._file, self._number)
+        if behind.active is not None and self._file is not None and _are_same(behind.active, self._file):
+            behind.active.close()
+            if start.segment not in self._former:
+                # No late note about a line of a former file: the file was cut and seems as it was.
+                self._advance(None)
             return
         # Others may have written into the former file after our last look.
         self._advance(None)
-        self._use(there)
+        for segment in behind.sealed:
+            if (file := open_seekable(segment)) is not None:
+                self._use(file)
+                self._advance(None)
+        if behind.active is not None:
+            self._use(behind.active)
+        if (number := behind.number) != self._number or behind.was_sealed:
+            self._number, self._older_before = number, self._clock.now_unix_nano()
+
+    def _is_in(self, segment: str) -> bool:
+        """Tell whether our file is this segment. What it begins with is looked at again when it seems not to be."""
+        if self._file is None or segment == self._segment:
+            return self._file is not None
+        present = segment_of_file(self._file)
+        if self._segment not in ("", present):
+            # Cut, and written anew.
+            self._restart()
+        self._segment = present
+        return segment == present
 
     def _use(self, file: BinaryIO) -> None:
         if self._file is not None:
+            self._former.add(self._segment)
             self._file.close()
-        self._file, self._segment = file, segment_of(os.fstat(file.fileno()))
+        self._file, self._segment = file, segment_of_file(file)
         self._restart()
 
     def _restart(self) -> None:
@@ -186,17 +214,36 @@ class RunTail:
             # A clock was far ahead when the id was made: its time says nothing about where its lines are.
             born = None
         skew = 0 if made_here else CLOCK_SKEW_NANO
+        for line in self._older_lines(run_id, born, skew):
+            run.add_older(line)
         is_complete = self._complete_since == 0 or (born is not None and born - skew > self._complete_since)
         if not is_complete:
             limit = None if born is None else born - CLOCK_SKEW_NANO
             end = self._position if self._dropped else self._first
-            for line in _search_backward(self._file, end, run_id, limit):
+            found, _ = _search_backward(self._file, end, run_id, limit)
+            for line in found:
                 run.add(line)
         if is_complete or not self._dropped:
             for start, end in known.items():
                 for line in read_lines(self._file, start, end):
                     run.add(line)
         return run
+
+    def _older_lines(self, run_id: str, born: int | None, skew: int) -> list[Line]:
+        """Return the run's lines in sealed segments, in order."""
+        if self._older_before == 0 or (born is not None and born - skew > self._older_before):
+            return []
+        limit = None if born is None else born - CLOCK_SKEW_NANO
+        lines: list[Line] = []
+        for segment in reversed(sealed_segments(self._path)):
+            if segment.number > self._number or (file := open_seekable(segment)) is None:
+                continue
+            with file:
+                found, is_all = _search_backward(file, os.fstat(file.fileno()).st_size, run_id, limit)
+            lines[:0] = found
+            if is_all:
+                break
+        return lines
 
     def _advance(self, end: int | None) -> None:
         """Read complete lines up to `end`, or all there are."""
@@ -245,8 +292,11 @@ class RunTail:
         return line is not None and line.offset == start.offset and _run_id_of(line) == run_id
 
 
-def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -> list[Line]:
-    """Return the run's lines before byte `end`, in order, looking back to lines stamped before `limit`."""
+def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -> tuple[list[Line], bool]:
+    """Return the run's lines before byte `end`, in order, looking back to lines stamped before `limit`.
+
+    And whether there were such lines: then none of the run's stands before them.
+    """
     found: list[Line] = []
     needle = run_id.encode()
     older = 0
@@ -257,7 +307,11 @@ def _search_backward(file: BinaryIO, end: int, run_id: str, limit: int | None) -
             older = older + 1 if _is_older(line, limit) else 0
             if older == _OLDER_LINES:
                 break
-    return found[::-1]
+    return found[::-1], older == _OLDER_LINES
+
+
+def _are_same(file: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(file.fileno()), os.fstat(other.fileno()))
 
 
 def _is_older(line: Line, limit: int) -> bool:

@@ -23,7 +23,7 @@ from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
     from ..journal.tail import RunTail
-    from ..model.record import Event
+    from ..model.record import Event, EventRecord
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
@@ -251,16 +251,17 @@ class Worker:
         """Read the lines of all runs that have ended or gone on, in one go."""
         if len(notes) > 1:
             self._tail_of_journal().look_ahead(
-                (run_id, run_notes[0].start, _last_end(run_notes), self._made_here(run_id))
-                for run_id, run_notes in notes.items()
+                (run_id, *_ranges(run_notes)[0], self._made_here(run_id)) for run_id, run_notes in notes.items()
             )
 
     def _handle(self, run_id: str, notes: Sequence[Note]) -> None:
         first = notes[0]
         if first.is_first:
             self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
-        end = _last_end(notes)
-        events = self._tail_of_journal().events(run_id, first.start, end, made_here=self._made_here(run_id))
+        events: list[EventRecord] = []
+        # One note for each file that the run's lines stand in: the journal may have been rotated between them.
+        for start, end in _ranges(notes):
+            events = self._tail_of_journal().events(run_id, start, end, made_here=self._made_here(run_id))
         if any(note.is_terminal for note in notes):
             self._newborn.pop(run_id, None)
             self._tail_of_journal().forget(run_id)
@@ -370,10 +371,13 @@ class Worker:
         self._retry_at = self._clock.monotonic() + seconds
 
 
-def _last_end(notes: Sequence[Note]) -> Cursor:
-    """Return the end of the last line in the segment of the first one."""
-    first = notes[0]
-    return max(notes, key=lambda note: (note.start.segment == first.start.segment, note.end.offset)).end
+def _ranges(notes: Sequence[Note]) -> list[tuple[Cursor, Cursor]]:
+    """Return from where to where the notes' lines stand, in each file one after the other."""
+    ranges: dict[str, tuple[Cursor, Cursor]] = {}
+    for note in notes:
+        start, end = ranges.get(note.start.segment, (note.start, note.end))
+        ranges[note.start.segment] = start, max(end, note.end)
+    return list(ranges.values())
 
 
 def _project(events: Sequence[Event], **only: AbstractSet[str]) -> RunTrace | None:

@@ -63,7 +63,8 @@ def printed_settings() -> str:
 
 
 def _row(setting: Setting) -> str:
-    default = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default or "empty"
+    is_text = isinstance(setting.default, str)
+    default = (setting.default or "empty") if is_text else str(setting.default).lower()
     # What is only for the links of the command line is no argument.
     argument = f"`{setting.field}`" if setting.field in inspect.signature(configure).parameters else "none"
     meaning = setting.meaning.replace("|", "\\|")

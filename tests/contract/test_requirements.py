@@ -29,6 +29,7 @@ def pinned(name: str) -> list[Requirement]:
         ("dependencies", "runtime.txt"),
         ("dependencies", "dev.txt"),
         ("dev", "dev.txt"),
+        ("zstd", "dev.txt"),
         ("semgrep", "semgrep.txt"),
         ("dependencies", "logfire.txt"),
         ("logfire", "logfire.txt"),

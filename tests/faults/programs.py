@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from otel_patterns.journal.append import Journal, open_journal
+from otel_patterns.journal.lines import ReadReport
+from otel_patterns.journal.read import read_documents
 from tests.faults.writers import Found, line_of
 
 ROOT = Path(__file__).parents[2]
@@ -284,7 +286,11 @@ def write_huge_line(path: str) -> None:
 
 
 def storm(path: str) -> None:
-    """Kill writers at random instants and start others, until some of them were killed inside their write."""
+    """Kill writers at random instants and start others, until some of them were killed inside their write.
+
+    A third argument is the size above which they seal the journal's file.
+    """
+    max_bytes = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     seed = random.randrange(10**9)
     chance = random.Random(seed)
     acknowledged = mmap.mmap(-1, 8 * 2000)
@@ -297,6 +303,7 @@ def storm(path: str) -> None:
             writers[pid] = slot
             return
         journal = Journal(path)
+        journal.rotate(max_bytes)
         for number in range(_STORM_LINES):
             largest = 300_000 if number % 4 == 0 else 2000
             if journal.append(line_of(f"w{slot}", number, largest=largest)).state != "journaled":
@@ -331,6 +338,28 @@ def storm(path: str) -> None:
     _tell(seed=seed, kills=kills, acknowledged=counts, fresh=fresh)
 
 
+def die_within_rotation(path: str) -> None:
+    """Append a line that begins a new file, and be killed at the step of the rotation that is the third argument."""
+    steps = itertools.count()
+
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def call_or_die(*arguments: Any, **options: Any) -> Any:
+            if next(steps) == int(sys.argv[3]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return call_or_die
+
+    journal = Journal(path)
+    journal.rotate(1)
+    journal.append(line_of("first", 0))
+    for name in ("open", "write", "fsync", "rename", "close", "lseek", "pread"):
+        setattr(os, name, dying(getattr(os, name)))
+    journal.append(line_of("dying", 0))
+    sys.stdout.write(json.dumps({"steps": next(steps)}))
+    sys.stdout.flush()
+
+
 def many_writers(path: str) -> None:
     """Let 8 processes of 4 threads each append lines of 200 B to 200 kB at the same time."""
     children: list[int] = []
@@ -355,10 +384,26 @@ def many_writers(path: str) -> None:
     _tell(statuses=statuses)
 
 
+def read_monstrous_lines(path: str) -> None:
+    """Read a line of 100 MB, one that is nested 100,000 deep, and one with a number of 5,000 digits, among events."""
+    with open(path, "wb") as file:
+        file.write(line_of("writer", 0))
+        file.writelines(b"x" * 1_000_000 for _ in range(100))
+        file.write(b"\n" + line_of("writer", 1) + b"[" * 100_000 + b"\n" + line_of("writer", 2))
+        file.write(b'{"event_id":' + b"1" * 5000 + b"}\n" + line_of("writer", 3))
+    report = ReadReport()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    events = [document["event_id"] for _, document in read_documents(path, report=report)]
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    _tell(events=events, skipped=report.skipped, grown_mib=grown)
+
+
 PROGRAMS: dict[str, Callable[[str], None]] = {
     program.__name__: program
     for program in (
         append_in_signal_handler,
+        die_within_rotation,
+        read_monstrous_lines,
         exceed_size_limit,
         exit_at_once,
         exit_with_kept_lines,

@@ -27,11 +27,19 @@ def line_of(writer: str, number: int, *, largest: int = 500) -> bytes:
 
 
 class Found:
-    """What a journal holds: the numbers of each writer in journal order, and the lines that are none of theirs."""
+    """What a journal holds: the numbers of each writer in journal order, and the lines that are none of theirs.
+
+    Its segments are read by their names alone, without the code under test.
+    """
 
     def __init__(self, path: Path) -> None:
         self.numbers: defaultdict[str, list[int]] = defaultdict(list)
         self.damaged: list[bytes] = []
+        for file in [*sorted(path.parent.glob(f"{path.stem}-{'[0-9]' * 8}{path.suffix}")), path]:
+            if file.exists():
+                self._add(file)
+
+    def _add(self, path: Path) -> None:
         with path.open("rb") as file:
             for line in read_lines(file):
                 try:

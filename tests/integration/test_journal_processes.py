@@ -17,6 +17,7 @@ import pytest
 
 from otel_patterns.clock import SYSTEM_CLOCK
 from otel_patterns.journal.append import Journal, Receipt
+from otel_patterns.journal.cursor import BEGINNING
 from otel_patterns.journal.follow import follow_lines
 from otel_patterns.journal.lines import read_lines
 from otel_patterns.journal.tail import RunTail
@@ -104,7 +105,7 @@ class Follower:
         self._thread.start()
 
     def _follow(self, path: Path) -> None:
-        for line in follow_lines(path, start=0, stop=self._stop, on_restart=self.restarts.append):
+        for line in follow_lines(path, start=BEGINNING, stop=self._stop, on_restart=self.restarts.append):
             self.times.append(time.monotonic())
             self.lines.append(line.data + b"\n")
 

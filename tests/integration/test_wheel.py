@@ -161,6 +161,7 @@ def test_every_command_works(run: Run, tmp_path: Path) -> None:
     imported = str(tmp_path / "imported.jsonl")
     call("import-trace", "--journal", imported, "-", stdin=saved)
     assert len(call("events", "--json", "--journal", imported).splitlines()) == len(events.splitlines())
+    call("journal", "compress")
     assert tried == {command.name for command in COMMANDS}
     assert run("python", "-m", "otel_patterns", "--version").stdout.startswith(b"otel-patterns ")
 

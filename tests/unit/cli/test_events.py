@@ -9,8 +9,10 @@ import pytest
 
 from otel_patterns.journal import follow as follow_module
 from otel_patterns.journal import read as read_module
-from otel_patterns.journal.lines import Line
+from otel_patterns.journal.cursor import BEGINNING, Cursor
+from otel_patterns.journal.lines import Line, ReadReport
 from tests.unit.cli.support import JOB_ID, RUN_ID, call, event, whole_run, write_journal
+from tests.unit.journal.lines import cursor_at
 
 OTHER_RUN = "PRUN-01KAN5E9ZV7Q1M2N3P4R5S6T7W"
 
@@ -131,7 +133,7 @@ def test_events_bad_lines_are_told_once(tmp_path: Path) -> None:
     assert result.code == 0
     assert len(result.lines) == 1
     assert result.err.count("\n") == 1
-    assert f"skipped 2 lines that are no events, the first at byte {offset}: not JSON" in result.err
+    assert f"skipped 2 lines that are no events, the first at byte {offset} of j: not JSON" in result.err
 
 
 def test_events_filter_by_id_tells_torn_lines_and_looks_no_closer(tmp_path: Path) -> None:
@@ -186,10 +188,10 @@ class FakeFollowing:
 
     def __init__(self, *items: Any) -> None:
         self._items = items
-        self.starts: list[int | None] = []
+        self.starts: list[Cursor | None] = []
 
-    def __call__(self, path: str, *, start: int | None, on_restart: Restart) -> Iterator[Line]:
-        del path
+    def __call__(self, path: str, *, start: Cursor | None, on_restart: Restart, report: ReadReport) -> Iterator[Line]:
+        report.path = path
         self.starts.append(start)
         for item in self._items:
             if isinstance(item, str):
@@ -216,7 +218,7 @@ def test_follow_without_limit_reads_from_the_beginning(journal: str, monkeypatch
     following = FakeFollowing()
     follow(monkeypatch, following)
     call("events", "--follow", "--journal", journal)
-    assert following.starts == [0]
+    assert following.starts == [BEGINNING]
 
 
 def test_follow_with_limit_goes_on_behind_the_last_event(journal: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +227,7 @@ def test_follow_with_limit_goes_on_behind_the_last_event(journal: str, monkeypat
     follow(monkeypatch, following)
     result = call("events", "--follow", "--limit", "2", "--journal", journal)
     assert len(result.lines) == 2
-    assert following.starts == [Path(journal).stat().st_size]
+    assert following.starts == [cursor_at(Path(journal), Path(journal).stat().st_size)]
 
 
 def test_follow_with_limit_and_filter_goes_on_behind_the_last_match(
@@ -236,12 +238,12 @@ def test_follow_with_limit_and_filter_goes_on_behind_the_last_match(
     follow(monkeypatch, following)
     call("events", "--follow", "--limit", "2", "--job", JOB_ID, "--journal", journal)
     lines = Path(journal).read_bytes().splitlines(keepends=True)
-    assert following.starts == [sum(map(len, lines[:7]))]
+    assert following.starts == [cursor_at(Path(journal), sum(map(len, lines[:7])))]
 
 
-@pytest.mark.parametrize(("limit", "start"), [("0", None), ("5", 0)])
+@pytest.mark.parametrize(("limit", "start"), [("0", None), ("5", BEGINNING)])
 def test_follow_with_limit_and_no_match_starts_where_none_can_be_missed(
-    journal: str, monkeypatch: pytest.MonkeyPatch, limit: str, start: int | None
+    journal: str, monkeypatch: pytest.MonkeyPatch, limit: str, start: Cursor | None
 ) -> None:
     """Limit 0 asks for new events only; when nothing matched so far, all of the journal is looked at."""
     following = FakeFollowing()

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pytest
 
-from otel_patterns.journal import follow, tail
+from otel_patterns.journal import segments
 from otel_patterns.journal.lines import open_to_read
 from tests.unit.journal.lines import CountingFile
 
@@ -21,7 +21,6 @@ def _open_counting(path: str | os.PathLike[str]) -> BinaryIO | None:
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[CountingFile]:
     """Return the class that counts what following and tailing read."""
-    monkeypatch.setattr(follow, "open_to_read", _open_counting)
-    monkeypatch.setattr(tail, "open_to_read", _open_counting)
+    monkeypatch.setattr(segments, "open_to_read", _open_counting)
     CountingFile.bytes_read = 0
     return CountingFile

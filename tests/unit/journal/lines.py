@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from otel_patterns.clock import encode_ulid
+from otel_patterns.journal.cursor import Cursor, segment_of_file
 from otel_patterns.journal.lines import Line, ReadReport, read_lines
-from otel_patterns.journal.read import read_documents
+from otel_patterns.journal.parse import parse_slowly
 from tests.documents import RUN_ID, event_document
 
 
@@ -32,18 +33,34 @@ def add(path: Path, data: bytes) -> tuple[int, int]:
 
 
 def event_ids(path: Path, **wanted: str) -> list[str]:
-    """Return the ids of a journal's events in journal order, copies included."""
-    return [
-        document["event_id"]
-        for _, document in read_documents(path)
-        if all(document[key] == value for key, value in wanted.items())
-    ]
+    """Return the ids of the events in a journal's plain files in journal order, copies included."""
+    sealed = sorted(path.parent.glob(f"{path.stem}-{'[0-9]' * 8}{path.suffix}"))
+    found: list[str] = []
+    for line in (line for file in (*sealed, path) if file.exists() for line in all_lines(file)):
+        try:
+            document = parse_slowly(line)
+        except ValueError:
+            continue
+        if all(document[key] == value for key, value in wanted.items()):
+            found.append(document["event_id"])
+    return found
 
 
 def all_lines(path: Path, report: ReadReport | None = None) -> list[Line]:
     """Return every complete line of a file that is not empty."""
     with path.open("rb") as file:
         return list(read_lines(file, report=report))
+
+
+def segment_at(path: Path) -> str:
+    """Return the segment that the file at a path is, as cursors name it."""
+    with path.open("rb") as file:
+        return segment_of_file(file)
+
+
+def cursor_at(path: Path, offset: int) -> Cursor:
+    """Return the cursor of a byte of a file."""
+    return Cursor(segment_at(path), offset)
 
 
 class CountingFile(io.FileIO):

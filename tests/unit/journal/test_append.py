@@ -19,7 +19,7 @@ from otel_patterns.journal import append as append_module
 from otel_patterns.journal.append import Journal, Receipt, append_once, end_journal, open_journal
 from otel_patterns.journal.lines import ReadReport
 from otel_patterns.journal.read import read_documents
-from tests.unit.journal.lines import add, all_lines, event_ids, event_line
+from tests.unit.journal.lines import add, all_lines, event_ids, event_line, segment_at
 
 Shim = Callable[..., Any]
 
@@ -90,8 +90,7 @@ def bytes_at(path: Path, receipt: Receipt) -> bytes:
     """Return what stands between the cursors of a receipt."""
     assert receipt.start is not None
     assert receipt.end is not None
-    status = path.stat()
-    assert receipt.start.segment == receipt.end.segment == f"{status.st_dev:x}-{status.st_ino:x}"
+    assert receipt.start.segment == receipt.end.segment == segment_at(path)
     return path.read_bytes()[receipt.start.offset : receipt.end.offset]
 
 

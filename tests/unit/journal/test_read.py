@@ -180,15 +180,16 @@ def test_read_below_a_file_raises_journal_error(path: Path) -> None:
         list(read_documents(path / "pattern_events.jsonl"))
 
 
-def test_read_from_and_up_to_byte_yields_lines_between(path: Path) -> None:
+def test_read_lines_from_and_up_to_byte_yields_lines_between(path: Path) -> None:
     """`start` and `end` at the beginnings of lines enclose exactly the lines between them."""
     lines = [event_line(number, size=number) for number in range(6)]
     path.write_bytes(b"".join(lines))
     offsets = [sum(map(len, lines[:index])) for index in range(7)]
-    for first in range(7):
-        for last in range(first, 7):
-            found = [line.data + b"\n" for line, _ in read_documents(path, start=offsets[first], end=offsets[last])]
-            assert found == lines[first:last]
+    with path.open("rb") as file:
+        for first in range(7):
+            for last in range(first, 7):
+                found = [line.data + b"\n" for line in read_lines(file, offsets[first], offsets[last])]
+                assert found == lines[first:last]
 
 
 def test_read_oversized_line_is_skipped_at_the_limit(path: Path) -> None:

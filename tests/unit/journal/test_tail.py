@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from otel_patterns.errors import JournalError
 from otel_patterns.journal import tail as tail_module
-from otel_patterns.journal.cursor import Cursor, segment_of
+from otel_patterns.journal.cursor import Cursor
 from otel_patterns.journal.tail import RunTail
 from otel_patterns.model.times import format_timestamp
 from otel_patterns.testing import START_UNIX_NANO, FakeClock
-from tests.unit.journal.lines import CountingFile, add, event_ids, event_line, run_id_at
+from tests.unit.journal.lines import CountingFile, add, event_ids, event_line, run_id_at, segment_at
 
 SECOND = 1_000_000_000
 
@@ -57,7 +57,7 @@ class Bench:
         """Append bytes a moment later, and return the cursors of their beginning and end."""
         self.clock.advance(0.001)
         start, end = add(self.path, data)
-        segment = segment_of(self.path.stat())
+        segment = segment_at(self.path)
         return Cursor(segment, start), Cursor(segment, end)
 
     def emit(self, run_id: str, *, size: int = 0) -> tuple[Cursor, Cursor]:
