@@ -202,9 +202,9 @@ COMMANDS: Final = (
         "look after the journal's files",
         "Look after the files of the journal while others write and read. 'check' reads all lines and tells what is "
         "wrong: exit code 1 when anything is. 'repair' writes all events that can be read into a new journal beside "
-        "the old one. 'stats' counts. 'prune' deletes sealed segments, whole and the oldest first, up to the first with "
-        "an event of a run that is open, or owed to a trace backend. 'compress' packs sealed segments. Killed at any "
-        "moment, none of them loses anything.",
+        "the old one. 'stats' counts. 'prune' deletes sealed segments, whole and the oldest first, up to the first "
+        "with an event of a run that is open, or owed to a trace backend. 'compress' packs sealed segments. Killed at "
+        "any moment, none of them loses anything.",
         (
             f"{PROGRAM} journal check --quarantine",
             f"{PROGRAM} journal stats --json | jq .lost_lines",

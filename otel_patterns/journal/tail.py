@@ -49,9 +49,14 @@ class _Run:
 
     def add_record(self, start: int, end: int, event: EventRecord) -> None:
         self.lines[start] = end
-        self.add_event(event)
+        self._take(event)
 
-    def add_event(self, event: EventRecord) -> None:
+    def add_older(self, line: Line) -> None:
+        """Take the event of a line that stands in an older file."""
+        with suppress(ValueError):
+            self._take(parse_record(line))
+
+    def _take(self, event: EventRecord) -> None:
         # Distinct events in journal order: a copy written later is none.
         if event.event_id not in self.ids:
             self.ids.add(event.event_id)
@@ -114,18 +119,17 @@ class RunTail:
     def look_ahead(self, runs: Iterable[tuple[str, Cursor, Cursor, bool]]) -> None:
         """Read what `events` will be asked for, in one go: much less work than to read on for one run after the other.
 
+        Only as far as it stands in the file of the first; what stands elsewhere is read when it is asked for.
+
         Args:
             runs: The arguments of `events` for each run, of which none is asked for twice.
         """
-        end, looked_at = 0, ""
+        end, segment = 0, ""
         for run_id, start, line_end, made_here in runs:
-            if start.segment != looked_at:
-                looked_at, former = start.segment, self._file
+            if not segment:
                 self._look(start)
-                if self._file is not former:
-                    # What was read ahead in the former file was read to its end.
-                    end = 0
-            if start.segment == self._segment:
+                segment = self._segment
+            if start.segment == segment:
                 if run_id not in self._runs:
                     self._begin(run_id, made_here=made_here)
                 end = max(end, line_end.offset)
@@ -211,9 +215,7 @@ class RunTail:
             born = None
         skew = 0 if made_here else CLOCK_SKEW_NANO
         for line in self._older_lines(run_id, born, skew):
-            # Where it stands is not remembered: it is no place in the present file.
-            with suppress(ValueError):
-                run.add_event(parse_record(line))
+            run.add_older(line)
         is_complete = self._complete_since == 0 or (born is not None and born - skew > self._complete_since)
         if not is_complete:
             limit = None if born is None else born - CLOCK_SKEW_NANO

@@ -23,7 +23,7 @@ from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
     from ..journal.tail import RunTail
-    from ..model.record import Event
+    from ..model.record import Event, EventRecord
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
@@ -258,8 +258,8 @@ class Worker:
         first = notes[0]
         if first.is_first:
             self._newborn[run_id] = _Newborn(first, self._clock.monotonic() + MARKER_SECONDS)
-        events: Sequence[Event] = ()
-        # One range for each file that the run's lines stand in: the journal may have been rotated between them.
+        events: list[EventRecord] = []
+        # One note for each file that the run's lines stand in: the journal may have been rotated between them.
         for start, end in _ranges(notes):
             events = self._tail_of_journal().events(run_id, start, end, made_here=self._made_here(run_id))
         if any(note.is_terminal for note in notes):
