@@ -224,10 +224,12 @@ class Journal:
                 data = b"".join((b"\n" if is_torn else b"", *spooled, line))
             if (written := os.write(file.number, data)) != len(data):
                 self._write_rest(data, written)
-            # Asked, not added up: the file may have been cut from outside since its size was taken.
+            # Asked, not added up: the file may have been cut since its size was taken.
             end = self._end = file.position = os.lseek(file.number, 0, os.SEEK_CUR)
-            if spooled or self._lost:
+            if spooled:
                 self._forget_spooled(spooled)
+            if self._lost:
+                self._record_gap()
             if not self._segment or end != size + len(data):
                 self._segment = segment_of(head_of(file.number))
             ticket = 0 if level == "os" else self._note(file.number, spooled, line)
@@ -242,23 +244,32 @@ class Journal:
 
     def _spooled_lines(self) -> tuple[bytes, ...]:
         """Return what is to be written before anything else: left behind by others, from our file, from memory."""
-        left = self._left_behind.read() if self._left_behind is not None else b""
+        left = b""
+        if self._left_behind is not None:
+            try:
+                left = self._left_behind.read()
+            except OSError as error:
+                # They must not keep us from writing for ever.
+                self._left_behind.close()
+                self.guard.report("spool", f"journal {self.path}: lines left behind cannot be read: {error}")
         return left, self._spool_file.read(), *self._spool
 
     def _forget_spooled(self, written: Sequence[bytes]) -> None:
-        """Drop from the spool what was written, and put on record how many lines are missing before it."""
+        """Drop from the spool what was written."""
         if self._left_behind is not None:
             self._left_behind.drop()
             self._left_behind = None
-        self._spool_file.drop()
+        self._spool_file.drop(len(written[1]))
         # The first two were not in memory.
         for line in written[2:]:
             self._spool.popleft()
             self._spool_bytes -= len(line)
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            with self.guard.protect("state"):
-                self._rotation.gap(lost)
+
+    def _record_gap(self) -> None:
+        """Put on record how many lines are missing before the one that was just written."""
+        lost, self._lost = self._lost, 0
+        with self.guard.protect("state"):
+            self._rotation.gap(lost)
 
     def _note(self, number: int, spooled: Sequence[bytes], line: bytes) -> int:
         """Have lines synced that are written already, and return the number of the last one; zero when that fails."""

@@ -84,9 +84,17 @@ class SpoolFile:
         """
         return _read(self._number) if self.lines else b""
 
-    def drop(self) -> None:
-        """Forget the lines: they stand in the journal."""
-        if self._number >= 0:
+    def drop(self, size: int) -> None:
+        """Forget the first `size` bytes: they stand in the journal. Another thread may have kept lines since."""
+        if self._number < 0:
+            return
+        with self._lock:
+            rest = os.pread(self._number, SPOOL_FILE_BYTES, size)
+            if rest:
+                os.ftruncate(self._number, 0)
+                os.write(self._number, rest)
+                self.lines = rest.count(b"\n")
+                return
             with suppress(OSError):
                 os.unlink(self.path)
             self.close()

@@ -255,7 +255,7 @@ def test_j15_rotation_in_storm_of_kills_loses_and_doubles_no_acknowledged_line(p
     found = Found(path)
     sealed = sealed_segments(path)
     assert told["kills"] >= 44, told["seed"]
-    assert len(sealed) > 50, told["seed"]
+    assert len(sealed) > 10, told["seed"]
     check_acknowledged(told, found)
     # A number may have been passed over by a writer that was killed before its rename; none was given twice.
     assert JournalState(str(path)).number("sealed") >= sealed[-1].number >= len(sealed)

@@ -124,5 +124,6 @@ def test_processor_on_a_journal_that_cannot_be_written_leaves_the_program_alone(
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert out == "the program goes on False\n"
-    assert "event kept in memory" in errors
-    assert "lost at exit" in errors
+    assert "event kept in " in errors
+    assert "lost" not in errors
+    assert len(list((journal.parent / "spool").iterdir())) == 1

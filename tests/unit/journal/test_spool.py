@@ -171,3 +171,41 @@ def test_opening_asks_for_left_files_once(path: Path, new_journal: MakeJournal) 
     leave_behind(path, "host-1-2", event_line(2))
     journal.append(event_line(3))
     assert path.read_bytes() == event_line(1) + event_line(3)
+
+
+def test_line_kept_by_another_thread_while_the_spool_is_written_is_not_lost(
+    path: Path, new_journal: MakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came into the spool file after it was read stays in it, and is written next."""
+    journal = new_journal()
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_write_locked", refuse)
+        journal.append(event_line(1))
+    read = SpoolFile.read
+
+    def read_and_be_late(file: SpoolFile) -> bytes:
+        data = read(file)
+        if data == event_line(1):
+            assert file.keep(event_line(2))
+        return data
+
+    monkeypatch.setattr(SpoolFile, "read", read_and_be_late)
+    journal.append(event_line(3))
+    assert path.read_bytes() == event_line(1) + event_line(3) + event_line(2)
+    assert (journal.spooled, spool_files(path)) == (0, [])
+
+
+def test_files_left_behind_that_cannot_be_read_do_not_keep_others_from_writing(
+    path: Path, new_journal: MakeJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spool file on a bad block costs its lines, counted, and no more."""
+    leave_behind(path, "host-1-2", event_line(1))
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool_module, "_read", fail)
+    journal = new_journal()
+    assert journal.append(event_line(2)).state == "journaled"
+    assert journal.guard.counts == {"spool": 1}
+    assert path.read_bytes() == event_line(2)

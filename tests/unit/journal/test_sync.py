@@ -22,7 +22,8 @@ from tests.unit.journal.lines import event_line, segment_at
 class Disk:
     """Stands in for the disk, and for the thread: what is to be synced is synced when the test says so."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._directory = str(directory)
         self.synced: list[int] = []
         self.failures = 0
         self.calls: list[bool] = []
@@ -30,6 +31,9 @@ class Disk:
         monkeypatch.setattr(Syncer, "_call", self._call)
 
     def _sync(self, descriptor: int) -> None:
+        if not os.readlink(f"/proc/self/fd/{descriptor}").startswith(self._directory):
+            # The thread of another test's journal.
+            return
         if self.failures:
             self.failures -= 1
             raise OSError(errno.EIO, "Input/output error")
@@ -40,9 +44,9 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     """Return a disk that does nothing by itself."""
-    return Disk(monkeypatch)
+    return Disk(tmp_path, monkeypatch)
 
 
 @pytest.fixture
