@@ -115,7 +115,7 @@ def test_replay_that_is_refused_says_so_and_owes(tmp_path: Path) -> None:
 
 
 def test_replay_with_one_run_that_is_refused_delivers_the_others(tmp_path: Path) -> None:
-    """A request that is refused is taken apart: one run does not withhold its neighbours."""
+    """A request that is refused is taken apart: one run does not withhold its neighbours, and is parked."""
     journal = tmp_path / "pattern_events.jsonl"
     streams = [Stream(f"PRUN-{number:026d}") for number in range(1, 21)]
     write(journal, [event for stream in streams for event in semgrep_run(stream)])
@@ -126,7 +126,7 @@ def test_replay_with_one_run_that_is_refused_delivers_the_others(tmp_path: Path)
 
     with Receiver(reply) as receiver:
         report = replay(journal, sink_for(receiver), Selection())
-    assert (report.sent, report.owed) == (19, 1)
+    assert (report.sent, report.owed, report.parked) == (19, 0, {"refused: HTTP 400": 5})
 
 
 def test_replay_with_a_line_of_odd_text_delivers_every_run(tmp_path: Path) -> None:
