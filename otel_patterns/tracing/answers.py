@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 Kind = Literal["acknowledged", "handed_over", "rejected", "retry", "misconfigured", "refused", "too_large", "failed"]
@@ -167,9 +166,13 @@ def unpacked(body: bytes) -> bytes | None:
 
 
 def clean(words: str) -> str:
-    """Return somebody else's words in one line, without control characters, and not too many."""
-    text = " ".join("".join(character if character.isprintable() else " " for character in words).split())
-    return text if len(text) <= MAX_WORDS else f"{text[: MAX_WORDS - 1]}…"
+    """Return somebody else's words in one line, without control characters."""
+    return " ".join("".join(character if character.isprintable() else " " for character in words).split())
+
+
+def shortened(words: str) -> str:
+    """Return words that fit a log. Only after secrets were masked: half a secret would not be found."""
+    return words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 1]}…"
 
 
 def _read_success(name: str, body: bytes | None) -> Answer:
@@ -229,6 +232,8 @@ def _status(data: bytes) -> Any:
 
 
 def _unix_seconds(http_date: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # loaded when there is a date
+
     try:
         return parsedate_to_datetime(http_date).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):

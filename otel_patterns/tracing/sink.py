@@ -11,7 +11,7 @@ from opentelemetry.context import (
     _SUPPRESS_INSTRUMENTATION_KEY,  # pyright: ignore[reportPrivateUsage]  # the key has no public name
 )
 
-from .answers import Answer
+from .answers import Answer, clean, shortened
 from .endpoint import Endpoint
 from .grpc_sender import GrpcSender
 from .http_sender import HttpSender
@@ -83,7 +83,7 @@ class OtlpSink:
             answer = Answer("misconfigured", f"{type(error).__name__}: {error}")
         finally:
             context.detach(token)
-        return replace(answer, message=self._endpoint.masked(answer.message)) if answer.message else answer
+        return replace(answer, message=shortened(self._endpoint.masked(clean(answer.message))))
 
     def close(self) -> None:
         """Close connections."""

@@ -259,3 +259,8 @@ def test_jaeger_shows_the_same_trace_over_grpc_and_http(
 
     assert seen(over_grpc) == seen(over_http)
     assert {span.span_id for span in seen(over_grpc)} == {span.span_id for span in trace.spans}
+
+    # As when an answer got lost: what arrives twice is seen once.
+    again = OtlpSink(Endpoint(over_grpc.otlp_grpc_endpoint, protocol="grpc"))
+    assert replay(emitter.global_log, again, Selection(), force=True).sent == 1
+    assert seen(over_grpc) == seen(over_http)

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from otel_patterns.tracing.answers import CONTENT_TYPE, MAX_WORDS, clean, read_grpc_answer, read_http_answer
+from otel_patterns.tracing.answers import CONTENT_TYPE, MAX_WORDS, clean, read_grpc_answer, read_http_answer, shortened
 from tests.receiver import partial_success, retry_info
 
 REJECTED = partial_success(2, "too old")
@@ -154,7 +154,8 @@ def test_http_answer_of_an_error_has_the_receivers_words(content_type: str, body
 def test_words_of_a_receiver_are_one_short_line() -> None:
     """They stand in logs and records."""
     assert clean("a\r\n\tb\u2028c\x9bd") == "a b c d"
-    assert len(clean("x" * 5000)) == MAX_WORDS
+    assert len(shortened("x" * 5000)) == MAX_WORDS
+    assert shortened("x" * MAX_WORDS) == "x" * MAX_WORDS
 
 
 def test_packed_bomb_is_not_unpacked() -> None:
