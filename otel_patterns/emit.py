@@ -48,7 +48,7 @@ class PatternEventEmitter:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often something went wrong in this process, by kind: `spooled`, `lost`, `owed`, `delivery` and others.
+        """How often something went wrong in this process, by kind: `spooled`, `lost`, `owed`, `parked` and others.
 
         One kind is no failure: `handed_over`, the spans that the application's own span processors took.
         """
@@ -150,7 +150,8 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
 
     Args:
         journal: Path of the journal.
-        endpoint: The whole URL that spans are posted to, like `http://localhost:4318/v1/traces`.
+        endpoint: The whole URL that spans are sent to, like `http://localhost:4318/v1/traces`; on port 4317, like
+            `http://localhost:4317`, by gRPC.
         tracer_provider: Provider that runs are played through, so that its span processors see them.
         export: `auto`, `otlp`, `tracer` or `off`.
         durability: `os`, `group` or `each`: when lines are on disk.

@@ -174,6 +174,7 @@ COMMANDS: Final = (
             Argument(("--dry-run",), "only tell what would be sent", kind="switch"),
             Argument(("--force",), "send also what was acknowledged before", kind="switch"),
             Argument(("--unsampled",), "send also runs that the sampler left out", kind="switch"),
+            Argument(("--parked",), "send also spans that the receiver did not want", kind="switch"),
             *COMMON,
         ),
     ),

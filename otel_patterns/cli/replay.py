@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Final
 
 from ..clock import Clock
 from ..errors import ConfigurationError
@@ -15,6 +16,8 @@ from .journals import journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
 from .text import counted
+
+_SHOWN_REASONS: Final = 3
 
 
 def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:  # noqa: ARG001  # every command has it
@@ -30,7 +33,13 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     endpoint = Endpoint.from_environment()
     path, _ = journal_of(arguments, output)
     run_id = None if arguments.run is None else find_run_id(path, arguments.run)
-    selection = Selection(run_id=run_id, job_id=arguments.job, since=arguments.since, unsampled=arguments.unsampled)
+    selection = Selection(
+        run_id=run_id,
+        job_id=arguments.job,
+        since=arguments.since,
+        unsampled=arguments.unsampled,
+        parked=arguments.parked,
+    )
     verb = "would send" if arguments.dry_run else "sending"
 
     def show(trace: RunTrace, spans: int) -> None:
@@ -61,11 +70,20 @@ def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run:
         if number:
             parts.append(f"{number} {what}")
     output.say(", ".join(parts))
+    if report.parked:
+        words = [f"{words} ({number})" for words, number in report.parked.most_common(_SHOWN_REASONS)]
+        more = ["…"] if len(report.parked) > _SHOWN_REASONS else []
+        output.say(
+            f"{counted(report.parked.total(), 'span')} parked: {'; '.join(words + more)}. The receiver has seen them "
+            "and does not want them, so they are not owed; --parked sends them again"
+        )
+    for warning in report.warnings:
+        output.say(f"warning of the receiver: {warning}")
     if not report.owed:
         return
     for message in report.messages:
-        output.say(f"not delivered: {message or 'no reason was given'}")
+        output.say(f"not delivered: {destination}: {message or 'no reason was given'}")
     output.say(
-        "what is owed stays owed: see that a collector, Jaeger or Tempo listens there for OTLP over HTTP, or set "
+        "what is owed stays owed: see that a collector, Jaeger or Tempo listens there for OTLP, or set "
         "OTEL_EXPORTER_OTLP_ENDPOINT to where one does, and replay again"
     )

@@ -10,7 +10,7 @@ from .provider import global_provider, is_same_receiver, otlp_endpoints_of, proc
 from .sink import OtlpSink, Sink
 
 if TYPE_CHECKING:
-    from .otlp import Answer
+    from .answers import Answer
     from .parcels import Parcel
     from .route import Route
     from .trace import RunTrace, Span

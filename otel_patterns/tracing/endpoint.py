@@ -3,48 +3,63 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError
 
+Protocol = Literal["http/protobuf", "grpc"]
+
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
+DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+_PROTOCOLS: Final = ("http/protobuf", "grpc")
 _GRPC_PORT: Final = 4317
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
+# What gRPC takes as the name of a header; HTTP takes a little more, and nobody uses it.
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+# Masking what is shorter would make holes in words that are no secrets.
+_SHORTEST_SECRET: Final = 4
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An OTLP/HTTP receiver of traces. `headers` may hold secrets and are left out of the repr."""
+    """An OTLP receiver of traces. `headers` may hold secrets and are left out of the repr, and so are those in `url`.
 
-    url: str
+    Attributes:
+        url: Where spans are posted to; with gRPC scheme, host and port alone.
+        headers: Sent with each request.
+        timeout_seconds: For one request.
+        gzip: Whether requests are packed.
+        certificate: File with the certificates that vouch for the receiver's.
+        client_certificate: File with the certificate for mutual TLS.
+        client_key: File with its key.
+        protocol: `http/protobuf` or `grpc`.
+    """
+
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     gzip: bool = False
     certificate: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
+    protocol: Protocol = "http/protobuf"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Endpoint:
         """Return the endpoint of the `OTEL_EXPORTER_OTLP_[TRACES_]*` variables, else the one on localhost.
 
+        An endpoint on port 4317 means gRPC, unless a protocol is named.
+
         Raises:
             ConfigurationError: A variable has a value that cannot be used.
         """
         variables = _Variables(os.environ if environ is None else environ)
-        url, name = variables.endpoint()
-        port = _checked_port(url, name)
-        protocol = variables.get("PROTOCOL") or ("grpc" if port == _GRPC_PORT else "http/protobuf")
-        if protocol != "http/protobuf":
-            raise ConfigurationError(
-                name,
-                f"{_without_secrets(url)} ({protocol})",
-                "runs are sent by http/protobuf: name the receiver's HTTP port, often 4318",
-            )
+        protocol, url = variables.protocol_and_url()
         compression = variables.get("COMPRESSION") or "none"
         if compression not in ("none", "gzip"):
             raise ConfigurationError(f"{_PREFIX}COMPRESSION", compression, "give none or gzip")
@@ -60,12 +75,35 @@ class Endpoint:
             certificate=variables.get("CERTIFICATE"),
             client_certificate=variables.get("CLIENT_CERTIFICATE"),
             client_key=variables.get("CLIENT_KEY"),
+            protocol=protocol,
         )
 
     @property
     def destination(self) -> str:
         """The URL without user, password, query and fragment: what may be shown and used as a name."""
         return _without_secrets(self.url)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.url.lower().startswith("https:")
+
+    @property
+    def target(self) -> str:
+        """Host and port as gRPC wants them."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    def masked(self, text: str) -> str:
+        """Return a text without the values of headers and the secrets of the URL: receivers quote what they refuse."""
+        parts = urlsplit(self.url)
+        secrets = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query)), parts.query]
+        for value in self.headers.values():
+            # The part behind `Bearer` is quoted alone.
+            secrets += [value, *value.split()[1:]]
+        for secret in sorted({secret for secret in secrets if secret}, key=len, reverse=True):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
 
 
 def names_endpoint(environ: Mapping[str, str] | None = None) -> bool:
@@ -88,16 +126,23 @@ def is_disabled(environ: Mapping[str, str]) -> bool:
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _checked_port(url: str, name: str) -> int | None:
-    """Return the port that a URL names."""
+def _checked_url(url: str, name: str) -> str:
+    """Return a URL of HTTP as it is."""
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            return parts.port
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
     except ValueError:
         # A port that is no number, a bracket too many.
         pass
     raise ConfigurationError(name, _without_secrets(url), "give a URL like http://localhost:4318")
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url if "://" in url else f"//{url}").port
+    except ValueError:
+        return None
 
 
 def _without_secrets(url: str) -> str:
@@ -114,27 +159,52 @@ class _Variables:
         self._environ = environ
 
     def get(self, name: str) -> str | None:
-        value = self._environ.get(f"{_PREFIX}TRACES_{name}") or self._environ.get(f"{_PREFIX}{name}")
-        return value.strip() if value else None
+        return self._named(name)[1]
 
-    def endpoint(self) -> tuple[str, str]:
-        """Return the URL that spans are posted to, and the variable it comes from."""
-        if url := self._environ.get(f"{_PREFIX}TRACES_ENDPOINT", "").strip():
-            return url, f"{_PREFIX}TRACES_ENDPOINT"
-        base = self._environ.get(f"{_PREFIX}ENDPOINT", "").strip() or DEFAULT_ENDPOINT
-        return f"{base.rstrip('/')}/v1/traces", f"{_PREFIX}ENDPOINT"
+    def _named(self, name: str) -> tuple[str, str | None]:
+        """Return the variable that counts, and its value."""
+        for variable in (f"{_PREFIX}TRACES_{name}", f"{_PREFIX}{name}"):
+            if value := self._environ.get(variable, "").strip():
+                return variable, value
+        return f"{_PREFIX}{name}", None
+
+    def protocol_and_url(self) -> tuple[Protocol, str]:
+        """Return how and to which URL spans are sent."""
+        name, url = self._named("ENDPOINT")
+        protocol_name, protocol = self._named("PROTOCOL")
+        protocol = protocol or ("grpc" if url is not None and _port_of(url) == _GRPC_PORT else "http/protobuf")
+        if protocol not in _PROTOCOLS:
+            raise ConfigurationError(protocol_name, protocol, f"give {' or '.join(_PROTOCOLS)}")
+        if protocol == "grpc":
+            return "grpc", self._grpc_url(name, url or DEFAULT_GRPC_ENDPOINT)
+        if url is None or name == f"{_PREFIX}ENDPOINT":
+            # The general variable is a base URL, the one for traces is taken as it is.
+            return "http/protobuf", f"{_checked_url(url or DEFAULT_ENDPOINT, name).rstrip('/')}/v1/traces"
+        return "http/protobuf", _checked_url(url, name)
+
+    def _grpc_url(self, name: str, url: str) -> str:
+        """Return scheme, host and port of a gRPC endpoint; without a scheme it is TLS unless INSECURE says no."""
+        if "://" not in url:
+            is_insecure = (self.get("INSECURE") or "").lower() == "true"
+            url = f"{'http' if is_insecure else 'https'}://{url}"
+        parts = urlsplit(_checked_url(url, name))
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def headers(self) -> dict[str, str]:
-        text = self.get("HEADERS")
-        if not text:
-            return {}
-        from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415  # only when there are some
-
-        headers = dict(parse_env_headers(text, liberal=True))
-        for name, value in headers.items():
-            if not (name + value).isascii() or not (name + value).isprintable():
-                # The value is a secret and is not shown.
-                raise ConfigurationError(f"{_PREFIX}HEADERS", name, "give names and values of printable ASCII")
+        """Return the headers. Read here and not by the SDK, which logs what it cannot read with its value."""
+        headers: dict[str, str] = {}
+        for item in (self.get("HEADERS") or "").split(","):
+            if not item.strip():
+                continue
+            name, equals, value = item.partition("=")
+            name, value = unquote(name).strip(), unquote(value).strip()
+            is_printable = value.isascii() and value.isprintable()
+            if not equals or not _HEADER_NAME.fullmatch(name) or not is_printable:
+                # Neither is shown: of `name: value` the name would hold the secret.
+                raise ConfigurationError(
+                    f"{_PREFIX}HEADERS", "***", "give name=value pairs of printable ASCII, separated by commas"
+                )
+            headers[name.lower()] = value
         return headers
 
     def timeout_seconds(self) -> float:

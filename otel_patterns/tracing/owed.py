@@ -1,10 +1,10 @@
-"""Which runs of a journal a destination has not acknowledged whole."""
+"""Which runs of a journal a destination has not settled."""
 
 from __future__ import annotations
 
 import os
 
-from .delivered import DeliveryRecord, load_delivered, record_directory
+from .delivered import DeliveryRecord, load_settled, record_directory
 from .endpoint import Endpoint, exports_traces, names_endpoint
 from .replay import Selection, traces_of
 
@@ -21,13 +21,13 @@ def owed_runs(journal_path: str) -> set[str]:
     else:
         directory = record_directory(journal_path)
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-        records = [load_delivered(os.path.join(directory, name)) for name in names if name.endswith(".jsonl")]
+        records = [load_settled(os.path.join(directory, name)) for name in names if name.endswith(".jsonl")]
     owed: set[str] = set()
     if records:
         for trace in traces_of(journal_path, Selection()):
             if trace.native or not trace.sampled:
                 continue
-            spans = {span.span_id for span in trace.spans}
-            if any(not spans <= delivered.get(trace.run_id, set()) for delivered in records):
+            span_ids = [span.span_id for span in trace.spans]
+            if not all(settled.has(trace.run_id, span_ids) for settled in records):
                 owed.add(trace.run_id)
     return owed

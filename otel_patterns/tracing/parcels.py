@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from .otlp import Answer, encode
+from .answers import Answer
+from .otlp import encode, single_spans
 from .trace import RunTrace, Span
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
+# A receiver that refuses so many spans one by one, and takes none, does not mean the spans.
+MAX_REFUSALS: Final = 8
 # What a span or a span event takes in memory, roughly.
 _PLAIN_BYTES: Final = 512
 
@@ -66,17 +69,48 @@ def send(
 ) -> Iterator[tuple[Sequence[Parcel], Answer]]:
     """Send parcels in one request and yield what became of which.
 
-    A request that is refused is sent again by halves, so that one run does not withhold its neighbours. What a
-    partial success rejected is not: the receiver has taken the others (OTLP specification, partial success).
+    A request whose content is refused is sent again by halves, down to the one span, so that it does not withhold its
+    neighbours. What a partial success rejected is not: the receiver has taken the others (OTLP specification, partial
+    success). After an answer that says nothing about the content, nothing more is sent. Nor is after a number of
+    refusals when nothing was taken: a receiver that refuses whatever it gets is no reason to give up spans.
     """
-    seconds = timeout_seconds()
+    waiting: list[Sequence[Parcel]] = [parcels]
+    refused: list[tuple[Sequence[Parcel], Answer]] = []
+    is_any_taken = False
+    while waiting:
+        part = waiting.pop()
+        answer = _try(sink, part, timeout_seconds())
+        if answer.is_of_content:
+            if halves := _halves(part):
+                waiting += halves
+                continue
+            refused.append((part, answer))
+            if is_any_taken or len(refused) <= MAX_REFUSALS:
+                continue
+            part = [parcel for each, _ in refused for parcel in each]
+            answer = Answer("misconfigured", f"refuses whatever it gets: {answer.message}")
+            refused = []
+        if answer.kind in ("retry", "misconfigured"):
+            yield from refused
+            yield [*part, *(parcel for each in reversed(waiting) for parcel in each)], answer
+            return
+        is_any_taken = is_any_taken or answer.kind == "acknowledged"
+        yield part, answer
+    yield from refused
+
+
+def _try(sink: Sender, parcels: Sequence[Parcel], seconds: float | None) -> Answer:
     if seconds is not None and seconds <= 0:
-        yield parcels, Answer("retry", f"{sink.destination}: no time left")
-        return
-    answer = sink.send(b"".join(parcel.body for parcel in parcels), timeout_seconds=seconds)
-    if answer.kind == "refused" and len(parcels) > 1:
-        middle = len(parcels) // 2
-        yield from send(sink, parcels[:middle], timeout_seconds)
-        yield from send(sink, parcels[middle:], timeout_seconds)
-    else:
-        yield parcels, answer
+        return Answer("retry", "no time left")
+    return sink.send(b"".join(parcel.body for parcel in parcels), timeout_seconds=seconds)
+
+
+def _halves(parcels: Sequence[Parcel]) -> list[Sequence[Parcel]]:
+    """Return the second and the first half of parcels, those of the spans of a single one; none of a single span."""
+    if len(parcels) == 1:
+        (parcel,) = parcels
+        if len(parcel.span_ids) == 1:
+            return []
+        parcels = [Parcel(parcel.run_id, (span_id,), body) for span_id, body in single_spans(parcel.body)]
+    middle = len(parcels) // 2
+    return [parcels[middle:], parcels[:middle]]

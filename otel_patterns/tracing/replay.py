@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ..journal.read import ReadReport, read_events
-from .delivered import DeliveryRecord
+from .answers import Answer
+from .backoff import Backoff
+from .delivered import DeliveryRecord, Settled
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .projection import project
 from .trace import RunTrace, Span
@@ -19,18 +22,22 @@ if TYPE_CHECKING:
     from ..model.events import PatternEvent
 
 _ATTEMPTS: Final = 5
-_FIRST_WAIT_SECONDS: Final = 0.5
-_LONGEST_WAIT_SECONDS: Final = 10.0
+# Somebody looks on: a receiver that asks for more is left alone, and what it is owed stays owed.
+LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs to replay; None means any. `since` is nanoseconds since 1970: runs with an event at or after it."""
+    """Which runs to replay; None means any. `since` is nanoseconds since 1970: runs with an event at or after it.
+
+    `unsampled` and `parked` add what is left out otherwise: runs that were not sampled, spans that are parked.
+    """
 
     run_id: str | None = None
     job_id: str | None = None
     since: int | None = None
     unsampled: bool = False
+    parked: bool = False
 
 
 @dataclass
@@ -43,9 +50,11 @@ class ReplayReport:
         unfinished: Runs among `sent` and `delivered` that have not ended.
         unsampled: Runs left out because the sampler decided so.
         native: Runs left out because their program exported its own spans, or because they were imported from a trace.
-        owed: Runs that could not be delivered.
+        owed: Runs of which something could not be delivered.
         spans: Spans acknowledged now.
+        parked: Spans that the destination has seen, now or before, and does not want: how many, by its words.
         messages: What the destination said about those not delivered.
+        warnings: What it said when it took all.
         read: What the journal's reader met.
     """
 
@@ -56,7 +65,9 @@ class ReplayReport:
     native: int = 0
     owed: int = 0
     spans: int = 0
+    parked: Counter[str] = field(default_factory=Counter[str])
     messages: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
     read: ReadReport = field(default_factory=ReadReport)
 
     def leave_out(self, runs: int, message: str) -> None:
@@ -122,7 +133,7 @@ def replay(
         journal_path: The journal.
         sink: Where to send.
         selection: Which runs.
-        force: Also send what was acknowledged before, with the same bytes.
+        force: Also send what was acknowledged before, with the same bytes; not what is parked.
         dry_run: Only tell what would be sent.
         on_run: Called with each run and how many of its spans are to be sent.
 
@@ -131,11 +142,13 @@ def replay(
     """
     report = ReplayReport()
     record = DeliveryRecord(journal_path, sink.destination)
-    delivered = {} if force else record.load()
-    waiting: list[Parcel] = []
+    payment = _Payment(sink, record, report)
+    settled = record.load()
+    if force:
+        settled.acknowledged.clear()
     try:
         for trace in traces_of(journal_path, selection, report=report):
-            spans = _missing(trace, delivered.get(trace.run_id, set()), selection, report)
+            spans = _missing(trace, settled, selection, report)
             if not spans:
                 continue
             if on_run is not None:
@@ -144,23 +157,16 @@ def replay(
                 report.sent += 1
                 continue
             try:
-                waiting.append(pack(trace, spans))
+                payment.add(pack(trace, spans))
             except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
                 report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
-            if sum(len(parcel.body) for parcel in waiting) > MAX_BATCH_BYTES:
-                batch = batch_of(waiting, limit=MAX_BATCH_BYTES)
-                _send(sink, record, batch, report)
-                del waiting[: len(batch)]
-        while waiting:
-            batch = batch_of(waiting, limit=MAX_BATCH_BYTES)
-            _send(sink, record, batch, report)
-            del waiting[: len(batch)]
+        payment.finish()
     finally:
         record.close()
     return report
 
 
-def _missing(trace: RunTrace, delivered: set[str], selection: Selection, report: ReplayReport) -> list[Span]:
+def _missing(trace: RunTrace, settled: Settled, selection: Selection, report: ReplayReport) -> list[Span]:
     if trace.native:
         report.native += 1
         return []
@@ -169,31 +175,87 @@ def _missing(trace: RunTrace, delivered: set[str], selection: Selection, report:
         return []
     if trace.root is None:
         report.unfinished += 1
-    missing = [span for span in trace.spans if span.span_id not in delivered]
-    if not missing:
+    acknowledged = settled.acknowledged.get(trace.run_id, ())
+    parked = {} if selection.parked else settled.parked.get(trace.run_id, {})
+    missing: list[Span] = []
+    is_parked = False
+    for span in trace.spans:
+        if span.span_id in parked:
+            report.parked[parked[span.span_id]] += 1
+            is_parked = True
+        elif span.span_id not in acknowledged:
+            missing.append(span)
+    if not missing and not is_parked:
         report.delivered += 1
     return missing
 
 
-def _send(sink: Sender, record: DeliveryRecord, batch: Sequence[Parcel], report: ReplayReport) -> None:
-    wait = _FIRST_WAIT_SECONDS
-    # After one batch could not be delivered, the others are only tried once.
-    attempts = 1 if report.owed else _ATTEMPTS
-    for attempt in range(attempts):
-        again: list[Parcel] = []
-        retry_after = 0.0
-        for parcels, answer in send(sink, batch, lambda: None):
+class _Payment:
+    """Sends parcels in batches, as long as the receiver takes them."""
+
+    def __init__(self, sink: Sender, record: DeliveryRecord, report: ReplayReport) -> None:
+        self._sink = sink
+        self._record = record
+        self._report = report
+        self._waiting: list[Parcel] = []
+        self._waiting_bytes = 0
+        self._backoff = Backoff(longest_seconds=LONGEST_WAIT_SECONDS)
+        # Why nothing is sent any more: others would fare no better, and asking for each is a storm of requests.
+        self._end: Answer | None = None
+
+    def add(self, parcel: Parcel) -> None:
+        """Take a parcel, and send when there are enough for a request."""
+        self._waiting.append(parcel)
+        self._waiting_bytes += parcel.size
+        if self._waiting_bytes > MAX_BATCH_BYTES:
+            self._send_batch()
+
+    def finish(self) -> None:
+        """Send what is left."""
+        while self._waiting:
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        batch = batch_of(self._waiting, limit=MAX_BATCH_BYTES)
+        del self._waiting[: len(batch)]
+        self._waiting_bytes -= sum(parcel.size for parcel in batch)
+        taken: set[str] = set()
+        owed: set[str] = set()
+        attempts = 0
+        again: Sequence[Parcel] = batch
+        while again and self._end is None:
+            attempts += 1
+            again = self._try(again, taken, owed, is_last=attempts == _ATTEMPTS)
+        owed.update(parcel.run_id for parcel in again)
+        self._report.sent += len(taken)
+        if again and self._end is not None:
+            self._report.leave_out(0, self._end.message)
+        self._report.owed += len(owed)
+
+    def _try(self, batch: Sequence[Parcel], taken: set[str], owed: set[str], *, is_last: bool) -> Sequence[Parcel]:
+        """Send once and return what may be sent again, after the pause it takes."""
+        report = self._report
+        for parcels, answer in send(self._sink, batch, lambda: None):
+            spans = sum(len(parcel.span_ids) for parcel in parcels)
+            runs = {parcel.run_id for parcel in parcels}
+            if answer.kind in ("retry", "misconfigured"):
+                asked = answer.retry_after_seconds or 0.0
+                if is_last or answer.kind == "misconfigured" or asked > LONGEST_WAIT_SECONDS:
+                    self._end = answer
+                else:
+                    time.sleep(self._backoff.next_pause(answer))
+                return parcels
+            self._backoff.reset()
             if answer.kind == "acknowledged":
-                record.add({parcel.run_id: parcel.span_ids for parcel in parcels})
-                report.sent += len(parcels)
-                report.spans += sum(len(parcel.span_ids) for parcel in parcels)
-            elif answer.kind == "retry" and attempt + 1 < attempts:
-                again += parcels
-                retry_after = answer.retry_after_seconds or 0.0
+                self._record.settle(parcels, answer)
+                taken |= runs
+                report.spans += spans
+                if answer.message and answer.message not in report.warnings:
+                    report.warnings.append(answer.message)
+            elif answer.is_final:
+                self._record.settle(parcels, answer)
+                report.parked[f"{answer.kind}: {answer.message or 'no reason was given'}"] += spans
             else:
-                report.leave_out(len(parcels), answer.message)
-        if not again:
-            return
-        time.sleep(min(max(wait, retry_after), _LONGEST_WAIT_SECONDS))
-        wait *= 2
-        batch = again
+                owed |= runs
+                report.leave_out(0, answer.message)
+        return ()

@@ -30,7 +30,7 @@ def find_route(export: str, *, endpoint: str | None = None, tracer_provider: obj
 
     Args:
         export: The setting.
-        endpoint: URL that spans are posted to, before the environment's.
+        endpoint: URL that spans are sent to, before the environment's.
         tracer_provider: Provider to play runs through.
 
     Raises:

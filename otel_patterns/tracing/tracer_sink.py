@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, Status, Sta
 
 from ..model import names
 from ..settings import EXIT_SECONDS
-from .otlp import Answer
+from .answers import Answer
 from .parcels import Parcel
 from .provider import global_provider, sdk_tracer
 
@@ -121,12 +121,12 @@ class TracerSink:
         for number, parcel in enumerate(parcels):
             seconds = timeout_seconds()
             if seconds is not None and seconds <= 0:
-                yield parcels[number:], Answer("retry", f"{self.destination}: no time left")
+                yield parcels[number:], Answer("retry", "no time left")
                 return
             try:
                 tracer = self._own_tracer()
             except Exception as error:  # noqa: BLE001  # a provider may do anything; it must be said, not raised
-                yield parcels[number:], Answer("misconfigured", f"{self.destination}: {_reason(error)}")
+                yield parcels[number:], Answer("misconfigured", _reason(error))
                 return
             if tracer is None:
                 yield parcels[number:], Answer("retry", "the application has not set a TracerProvider")
@@ -187,8 +187,7 @@ class TracerSink:
             context.detach(token)
         if not failures:
             return Answer("handed_over")
-        message = f"{self.destination}: run {parcel.run_id}: {_reason(failures[0])}"
-        return Answer("rejected", message, rejected_spans=len(failures))
+        return Answer("failed", f"run {parcel.run_id}: {_reason(failures[0])}")
 
     def flush(self, timeout_seconds: float) -> bool:
         """Have the provider's processors export what was played, and tell whether they say so.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import random
 import threading
 import time
 from collections import deque
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from ..clock import Clock
 from ..errors import Guard
 from ..journal.cursor import Cursor
+from .answers import Answer
+from .backoff import Backoff
 from .delivered import DeliveryRecord
-from .otlp import Answer
 from .parcels import Parcel, batch_of
 from .sink import Sink
 from .trace import RunTrace, Span
@@ -32,14 +32,9 @@ MAX_OUTBOX_BYTES: Final = 64 * 1024 * 1024
 MAX_NOTES: Final = 100_000
 # What is projected before anything is sent: at the end of a process the first runs are delivered, and not none.
 MAX_RUNS_A_TURN: Final = 200
-_FIRST_BACKOFF_SECONDS: Final = 0.5
-_LONGEST_BACKOFF_SECONDS: Final = 30.0
-# A receiver may ask for more; but it may also be another one by then.
-_LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
+_PAUSE_AFTER_FAULT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _FLUSH_POLL_SECONDS: Final = 0.02
-# Not the module's own generator: a program that seeds it wants its numbers for itself.
-_JITTER: Final = random.SystemRandom()
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,11 @@ class Worker:
         self._newborn: dict[str, _Newborn] = {}
         self._outbox: deque[Parcel] = deque()
         self._outbox_bytes = 0
-        self._backoff = 0.0
+        self._backoff = Backoff()
         self._retry_at = 0.0
-        # Spans that are left to a replay: refused, or more than could be kept.
+        # What was said to be wrong with the configuration: it is said once, and not at every try.
+        self._said: set[str] = set()
+        # Spans that this process will not send: parked, failed, or more than could be kept.
         self.left_out = 0
 
     def put(self, note: Note) -> None:
@@ -128,7 +125,7 @@ class Worker:
             self._notes.put(flush)
             deadline = self._clock.monotonic() + timeout_seconds
             while not flush.tried.wait(_FLUSH_POLL_SECONDS):
-                if self._backoff or self._clock.monotonic() > deadline:
+                if self._backoff.is_on or self._clock.monotonic() > deadline:
                     return False
             if not flush.is_pushed_on:
                 return False
@@ -153,7 +150,7 @@ class Worker:
                 self._guard.report("delivery", f"delivery: {type(error).__name__}: {error}", error=error)
                 if self._closing_at is not None:
                     break
-                time.sleep(_FIRST_BACKOFF_SECONDS)
+                time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
         with self._guard.protect("delivery"):
             self._leave_rest()
             if self._record is not None:
@@ -173,7 +170,7 @@ class Worker:
 
     def _turn(self) -> bool:
         """Take notes, project, send; False when closed."""
-        if self._backoff and not self._reaches_receiver():
+        if self._backoff.is_on and not self._reaches_receiver():
             return self._closing_at is None
         notes = self._gather()
         with self._guard.protect("projection"):
@@ -188,7 +185,7 @@ class Worker:
 
     def _has_time_for_more(self) -> bool:
         remaining = self._remaining_seconds()
-        return remaining is not None and remaining > 0 and not self._backoff and not self._notes.empty()
+        return remaining is not None and remaining > 0 and not self._backoff.is_on and not self._notes.empty()
 
     def _answer_flushes(self) -> None:
         if not self._flushes:
@@ -210,7 +207,7 @@ class Worker:
         self._closing.wait(max(0.0, self._retry_at - self._clock.monotonic()))
         if self._closing_at is None:
             self._send()
-        return self._closing_at is None and not self._backoff
+        return self._closing_at is None and not self._backoff.is_on
 
     def _gather(self) -> dict[str, list[Note]]:
         """Return the notes of a moment by run: what ends together is projected once and travels together."""
@@ -332,7 +329,7 @@ class Worker:
             if remaining is None:
                 if self._clock.monotonic() < self._retry_at:
                     return
-            elif remaining <= 0 or self._backoff:
+            elif remaining <= 0 or self._backoff.is_on:
                 return
             batch = batch_of(self._outbox)
             for _ in batch:
@@ -341,34 +338,46 @@ class Worker:
 
     def _deliver(self, batch: Sequence[Parcel]) -> None:
         for parcels, answer in self._sink.deliver(batch, self._remaining_seconds):
-            if answer.kind == "acknowledged":
-                self._backoff = 0.0
-                spans_by_run: dict[str, list[str]] = {}
-                for parcel in parcels:
-                    spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
-                self._record_of_destination().add(spans_by_run)
-            elif answer.kind == "handed_over":
-                # Not on record: nobody has said that it arrived, so a replay still owes it.
-                self._backoff = 0.0
-                self._guard.count("handed_over", sum(len(parcel.span_ids) for parcel in parcels))
-            elif answer.kind == "retry":
+            spans = sum(len(parcel.span_ids) for parcel in parcels)
+            if answer.kind in ("retry", "misconfigured"):
                 self._back_off(answer)
                 self._outbox.extendleft(reversed(parcels))
                 self._outbox_bytes += sum(parcel.size for parcel in parcels)
+                continue
+            self._backoff.reset()
+            if answer.kind == "acknowledged":
+                self._record_of_destination().settle(parcels, answer)
+                if answer.message:
+                    self._guard.report("warning", f"{self._sink.destination} took all, and says: {answer.message}")
+            elif answer.kind == "handed_over":
+                # Not on record: nobody has said that it arrived, so a replay still owes it.
+                self._guard.count("handed_over", spans)
+            elif answer.is_final:
+                self._record_of_destination().settle(parcels, answer)
+                self._guard.count("rejected_spans", answer.rejected_spans)
+                self._guard.count("parked", spans)
+                self._leave_unwanted(answer, spans, "parked, `otel-patterns replay --parked` sends them again")
             else:
-                self._backoff = 0.0
-                self.left_out += sum(len(parcel.span_ids) for parcel in parcels)
-                self._guard.report(answer.kind, f"not delivered, `otel-patterns replay` can: {answer.message}")
+                self._leave_unwanted(answer, spans, "owed, `otel-patterns replay` sends them again")
+
+    def _leave_unwanted(self, answer: Answer, spans: int, fate: str) -> None:
+        self.left_out += spans
+        said = f"{answer.rejected_spans} rejected: {answer.message}" if answer.rejected_spans else answer.message
+        self._guard.report(answer.kind, f"{self._sink.destination}: {said}: {spans} spans {fate}")
 
     def _remaining_seconds(self) -> float | None:
         return None if self._closing_at is None else self._closing_at - self._clock.monotonic()
 
     def _back_off(self, answer: Answer) -> None:
-        self._guard.report("delivery", f"not delivered, will try again: {answer.message}")
-        self._backoff = min(max(self._backoff * 2, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS)
-        asked = min(answer.retry_after_seconds or 0.0, _LONGEST_RETRY_AFTER_SECONDS)
-        seconds = max(self._backoff * _JITTER.uniform(0.8, 1.2), asked)
-        self._retry_at = self._clock.monotonic() + seconds
+        self._retry_at = self._clock.monotonic() + self._backoff.next_pause(answer)
+        message = f"{self._sink.destination}: {answer.message}"
+        if answer.kind == "retry":
+            self._guard.report("delivery", f"not delivered, will try again: {message}")
+        elif message in self._said:
+            self._guard.count("misconfigured", 1)
+        else:
+            self._said.add(message)
+            self._guard.report("misconfigured", f"runs stay owed until this is repaired: {message}")
 
 
 def _ranges(notes: Sequence[Note]) -> list[tuple[Cursor, Cursor]]:

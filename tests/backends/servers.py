@@ -220,10 +220,21 @@ class CollectorServer(Server):
     ready_at = ("HEALTH_PORT", "/")
 
     def __init__(
-        self, directory: Path, *, forward_http_to: str | None = None, forward_grpc_to: str | None = None
+        self,
+        directory: Path,
+        *,
+        forward_http_to: str | None = None,
+        forward_grpc_to: str | None = None,
+        certificates: Path | None = None,
     ) -> None:
-        """Prepare a collector; `forward_..._to` is the OTLP endpoint of a server behind it, a URL without a path."""
+        """Prepare a collector.
+
+        `forward_..._to` is the OTLP endpoint of a server behind it, a URL without a path. With `certificates`, a folder
+        with `server.pem`, `server.key` and `authority.pem`, it takes OTLP by TLS alone, from clients that the authority
+        vouches for.
+        """
         super().__init__(directory)
+        self._certificates = certificates
         self.export_path = directory / "collector-export.jsonl"
         self._forward_http_to = forward_http_to
         self._forward_grpc_to = forward_grpc_to
@@ -231,6 +242,12 @@ class CollectorServer(Server):
     def exported_spans(self) -> list[BackendSpan]:
         """Return every span in the file, in the order of arrival, duplicates included; written within 50 ms."""
         return spans_from_otlp_lines(self.export_path.read_text()) if self.export_path.exists() else []
+
+    def _command(self, executable: Path) -> list[str]:
+        command = super()._command(executable)
+        if self._certificates is not None:
+            command += ["--config", f"file:{HERE / 'configs' / 'collector-tls.yaml'}"]
+        return command
 
     def _environment(self) -> dict[str, str]:
         exporters = ["debug", "file"]
@@ -241,6 +258,7 @@ class CollectorServer(Server):
         return {
             "TRACE_EXPORTERS": f"[{', '.join(exporters)}]",
             "EXPORT_FILE": str(self.export_path),
+            "CERTIFICATES": str(self._certificates or ""),
             "FORWARD_HTTP_ENDPOINT": self._forward_http_to or nowhere,
             "FORWARD_GRPC_ENDPOINT": self._forward_grpc_to or nowhere,
         }

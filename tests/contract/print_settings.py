@@ -14,10 +14,14 @@ OTLP: Final = "OTEL_EXPORTER_OTLP_"
 # The variables of OpenTelemetry, each row those with one effect. A test compares them with those that the code reads.
 STANDARD: Final = (
     ((f"{OTLP}ENDPOINT",),
-     "Base URL of the receiver; `/v1/traces` is added. Naming it turns sending on without `configure()`."),
-    ((f"{OTLP}TRACES_ENDPOINT",), "The whole URL that spans are posted to; comes before the one above."),
-    ((f"{OTLP}PROTOCOL", f"{OTLP}TRACES_PROTOCOL"), "`http/protobuf`; another one is an error that says so."),
-    ((f"{OTLP}HEADERS", f"{OTLP}TRACES_HEADERS"), "Sent with each request; never shown."),
+     "Base URL of the receiver; HTTP adds `/v1/traces`, gRPC has no path. Naming it turns sending on by itself."),
+    ((f"{OTLP}TRACES_ENDPOINT",), "The whole URL that spans are sent to; comes before the one above."),
+    ((f"{OTLP}PROTOCOL", f"{OTLP}TRACES_PROTOCOL"),
+     "`http/protobuf` or `grpc`; by default `grpc` for an endpoint on port 4317, else `http/protobuf`."),
+    ((f"{OTLP}INSECURE", f"{OTLP}TRACES_INSECURE"),
+     "`true`: no TLS for a gRPC endpoint without a scheme, like `collector:4317`. Else the scheme decides."),
+    ((f"{OTLP}HEADERS", f"{OTLP}TRACES_HEADERS"),
+     "`name=value` pairs with commas between them, sent with each request; values are never shown."),
     ((f"{OTLP}TIMEOUT", f"{OTLP}TRACES_TIMEOUT"),
      f"Seconds for one request, {DEFAULT_TIMEOUT_SECONDS:.0f} by default."),
     ((f"{OTLP}COMPRESSION", f"{OTLP}TRACES_COMPRESSION"), "`none` or `gzip`."),

@@ -266,14 +266,17 @@ class Asked(dict[str, str]):
         self.names: set[str] = set()
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        """Return the default: nothing is set."""
+        """Return what is set, which is nothing at first."""
         self.names.add(key)
-        return default
+        return super().get(key, default)
 
 
 def test_settings_page_has_each_standard_variable_that_is_read() -> None:
     """The table of OpenTelemetry's variables is complete, and has none that nobody reads."""
     environment = Asked()
+    endpoint.Endpoint.from_environment(environment)
+    # Whether TLS is wanted is only asked without a scheme.
+    environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = "collector:4317"
     endpoint.Endpoint.from_environment(environment)
     endpoint.exports_traces(environment)
     # The argument of the sampler is read by the SDK, with the sampler.

@@ -5,16 +5,18 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
+import grpc
 import pytest
 
 from otel_patterns.cli.arguments import BY_NAME, COMMANDS
 from otel_patterns.journal import append, spool, sync
 from otel_patterns.model import details, fold, names, runs, stages, values
 from otel_patterns.settings import TABLE
-from otel_patterns.tracing import projection, worker
+from otel_patterns.tracing import answers, backoff, parcels, projection, replay, worker
 from tests.pages import DOCS, ROOT, Block, Shell, blocks, code_spans, executed_pages, pages
+from tests.receiver import retry_info
 
 REFERENCE = DOCS / "reference"
 FORBIDDEN = (
@@ -218,8 +220,54 @@ def test_numbers_in_the_docs_are_those_of_the_code() -> None:
     assert f"within about {sync.GROUP_SECONDS} seconds" in journal
     assert f"at most {append.LOCK_TIMEOUT_SECONDS:.0f} seconds for the lock" in journal
     assert f"at most {worker.MAX_OUTBOX_BYTES >> 20} MiB" in delivered
+    assert f"more than {answers.MAX_ANSWER_BYTES >> 10} KiB" in delivered
+    assert f"up to {backoff.LONGEST_SECONDS:.0f} seconds" in delivered
+    assert backoff.FIRST_SECONDS == 0.5
+    assert backoff.LONGEST_ASKED_SECONDS == backoff.MISCONFIGURED_SECONDS == 5 * 60
+    assert parcels.MAX_REFUSALS == 8
+    assert replay.LONGEST_WAIT_SECONDS == 30
     assert f"`{names.SCOPE_NAME}`, version `{names.SCOPE_VERSION}`" in trace
     assert names.SCHEMA_URL.rpartition("/")[2] in trace
+
+
+def table_of_answers() -> dict[str, list[str]]:
+    """Return what the docs say of each answer: HTTP, gRPC, and what happens."""
+    text = section((DOCS / "explanation" / "delivery.md").read_text(encoding="utf-8"), "What each answer means")
+    return {row[0].strip("`"): row[1:] for row in rows(text)}
+
+
+def test_table_of_answers_has_every_kind_and_status_of_http() -> None:
+    """Each status from 300 on means what the table says, and each kind of answer is a row."""
+    table = table_of_answers()
+    assert set(table) == set(get_args(answers.Kind)) - {"handed_over"}
+    named = {status: kind for kind, row in table.items() for status in re.findall(r"\b[3-5](?:\d\d|xx)\b", row[0])}
+    assert {"3xx", "4xx", "5xx"} <= set(named)
+    for status in range(300, 600):
+        said = named.get(str(status), named[f"{status // 100}xx"])
+        assert answers.read_http_answer(status, {}, b"").kind == said, status
+
+
+def test_table_of_answers_has_every_status_of_grpc() -> None:
+    """Each code means what the table says; RESOURCE_EXHAUSTED stands in three rows, and anything else in one."""
+    table = table_of_answers()
+    named = {code: kind for kind, row in table.items() for code in re.findall(r"`([A-Z_]+)`", row[1])}
+    others = [kind for kind, row in table.items() if row[1] == "anything else"]
+    for code in {code.name for code in grpc.StatusCode} - {"OK", "RESOURCE_EXHAUSTED"}:
+        assert [answers.read_grpc_answer(code, "").kind] == ([named[code]] if code in named else others), code
+    exhausted = {kind for kind, row in table.items() if "`RESOURCE_EXHAUSTED`" in row[1]}
+    assert exhausted == {
+        answers.read_grpc_answer("RESOURCE_EXHAUSTED", details, trailer).kind
+        for details, trailer in (("", retry_info(1)), ("", b""), ("message larger than max", b""))
+    }
+
+
+def test_table_of_answers_says_what_is_parked_and_what_is_split() -> None:
+    """What happens is what the code does with an answer of that kind."""
+    for kind, row in table_of_answers().items():
+        answer = answers.Answer(cast("answers.Kind", kind))
+        assert answer.is_final == ("parked" in row[2])
+        assert answer.is_of_content == ("by halves" in row[2])
+        assert ("owed" in row[2]) == (kind in ("retry", "misconfigured", "failed"))
 
 
 @pytest.mark.parametrize("event_type", names.EVENT_TYPES)

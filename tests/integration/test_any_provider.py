@@ -158,7 +158,7 @@ def test_processor_that_raises_is_counted_and_delivery_goes_on(tmp_path: Path) -
     emitter = configure(journal=tmp_path / "j.jsonl", tracer_provider=application.provider)
     run_patterns(emitter)
     assert not emitter.flush(5)
-    assert emitter.counts["rejected"] == 1
+    assert emitter.counts["failed"] == 1
     assert emitter.counts["handed_over"] == 2
     assert application.names() == ["demo PAT-DEMO-002", "execution PAT-DEMO-002"][::-1]
     run_patterns(emitter)
@@ -327,7 +327,7 @@ def test_program_whose_provider_exports_to_our_endpoint(export: str, run_program
         )
         assert_same(tmp_path, receiver)
         assert done.stdout == f"{receiver.url if export == 'auto' else 'tracer provider'}\n"
-        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load()) == (export == "auto")
+        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().acknowledged) == (export == "auto")
 
 
 @needs_logfire
@@ -389,7 +389,7 @@ def test_program_under_opentelemetry_instrument(export: str, run_program: Run, t
             OTEL_PATTERNS_JOURNAL=str(tmp_path / "j.jsonl"),
         )
         assert_same(tmp_path, receiver)
-        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load()) == (export == "auto")
+        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().acknowledged) == (export == "auto")
 
 
 @needs_instrument

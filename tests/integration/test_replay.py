@@ -17,6 +17,9 @@ from otel_patterns.clock import Clock
 from otel_patterns.journal.read import read_events
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
+from otel_patterns.tracing import backoff
+from otel_patterns.tracing import replay as replay_module
+from otel_patterns.tracing.answers import read_http_answer
 from otel_patterns.tracing.endpoint import Endpoint
 from otel_patterns.tracing.otlp import encode
 from otel_patterns.tracing.projection import project
@@ -114,8 +117,28 @@ def test_replay_that_is_refused_says_so_and_owes(tmp_path: Path) -> None:
         assert replay(journal, sink_for(receiver), Selection()).sent == 5
 
 
+@pytest.mark.parametrize(("status", "requests"), [(401, 1), (503, 5)])
+def test_replay_stops_asking_a_receiver_that_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, requests: int
+) -> None:
+    """A large backlog makes no storm: a receiver that lets nobody in is asked once, a busy one five times."""
+    monkeypatch.setattr(replay_module, "MAX_BATCH_BYTES", 1)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.01)
+    journal = tmp_path / "pattern_events.jsonl"
+    journal_of_runs(journal)
+    with Receiver(lambda _number: Reply(status=status)) as receiver:
+        report = replay(journal, sink_for(receiver), Selection())
+    assert (report.sent, report.owed, report.messages) == (0, 5, [receiver_words(status)])
+    assert len(receiver.requests) == requests
+
+
+def receiver_words(status: int) -> str:
+    """Return what is said of a status."""
+    return read_http_answer(status, {}, b"").message
+
+
 def test_replay_with_one_run_that_is_refused_delivers_the_others(tmp_path: Path) -> None:
-    """A request that is refused is taken apart: one run does not withhold its neighbours."""
+    """A request that is refused is taken apart: one run does not withhold its neighbours, and is parked."""
     journal = tmp_path / "pattern_events.jsonl"
     streams = [Stream(f"PRUN-{number:026d}") for number in range(1, 21)]
     write(journal, [event for stream in streams for event in semgrep_run(stream)])
@@ -126,7 +149,7 @@ def test_replay_with_one_run_that_is_refused_delivers_the_others(tmp_path: Path)
 
     with Receiver(reply) as receiver:
         report = replay(journal, sink_for(receiver), Selection())
-    assert (report.sent, report.owed) == (19, 1)
+    assert (report.sent, report.owed, report.parked) == (19, 0, {"refused: HTTP 400": 5})
 
 
 def test_replay_with_a_line_of_odd_text_delivers_every_run(tmp_path: Path) -> None:

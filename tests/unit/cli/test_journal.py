@@ -10,8 +10,10 @@ import pytest
 from otel_patterns.cli.moments import parse_bytes
 from otel_patterns.journal.append import Journal
 from otel_patterns.journal.segments import identity_of, sealed_segments
+from otel_patterns.tracing.answers import Answer
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.endpoint import Endpoint
+from otel_patterns.tracing.parcels import Parcel
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.unit.cli.support import call
 from tests.unit.journal.lines import event_line, segment_at
@@ -200,11 +202,11 @@ def test_prune_keeps_what_a_destination_has_not_acknowledged(path: Path, monkeyp
     assert names_of(path) == [1, 2, 3]
     [trace] = traces_of(path, Selection())
     record = DeliveryRecord(path, Endpoint.from_environment().destination)
-    record.add({trace.run_id: []})
+    record.settle([Parcel(trace.run_id, ())], Answer("acknowledged"))
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
     call("journal", "prune", "--older-than", "1s", "--journal", str(path))
     assert names_of(path) == [1, 2, 3]
-    record.add({trace.run_id: [span.span_id for span in trace.spans]})
+    record.settle([Parcel(trace.run_id, tuple(span.span_id for span in trace.spans))], Answer("acknowledged"))
     call("journal", "prune", "--older-than", "1s", "--journal", str(path))
     assert names_of(path) == []
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from otel_patterns.cli import replay as replay_command
+from otel_patterns.tracing.answers import Answer
 from otel_patterns.tracing.endpoint import Endpoint
-from otel_patterns.tracing.otlp import Answer
 from tests.unit.cli.support import RUN_ID, call, event, whole_run, write_journal
 
 OPEN_RUN = "PRUN-TEST-001"
@@ -85,8 +85,26 @@ def test_replay_refused_is_owed(journal: str, sink: type[FakeSink]) -> None:
     result = call("replay", "--journal", journal)
     assert result.code == 1
     assert "2 owed" in result.err
-    assert "not delivered: HTTP 404: check the endpoint" in result.err
+    assert "not delivered: http://localhost:4318/v1/traces: HTTP 404: check the endpoint" in result.err
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in result.err
+
+
+def test_replay_parked_is_shown_not_owed_and_sent_on_request(journal: str, sink: type[FakeSink]) -> None:
+    """What the receiver does not want is counted with its words, and only `--parked` sends it again."""
+    sink.answer = Answer("rejected", "too old", rejected_spans=4)
+    first = call("replay", "--journal", journal)
+    assert first.code == 0
+    assert "0 runs delivered (0 spans)" in first.err
+    assert "6 spans parked: rejected: too old (6)." in first.err
+    again = call("replay", "--force", "--journal", journal)
+    assert (again.code, again.out, sink.bodies) == (0, "", [])
+    assert "6 spans parked: rejected: too old (6)." in again.err
+    sink.answer = Answer("acknowledged", "old, but fine")
+    asked = call("replay", "--parked", "--journal", journal)
+    assert (asked.code, len(asked.lines), len(sink.bodies)) == (0, 2, 1)
+    assert "2 runs delivered (6 spans)" in asked.err
+    assert "warning of the receiver: old, but fine" in asked.err
+    assert "parked" not in call("replay", "--journal", journal).err
 
 
 @pytest.mark.parametrize(
@@ -126,7 +144,7 @@ def test_replay_unknown_run_fails(journal: str) -> None:
         ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_TRACES_EXPORTER", "none"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
     ],
 )
 def test_replay_environment_that_cannot_send_is_wrong_usage(

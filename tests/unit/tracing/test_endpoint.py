@@ -48,12 +48,76 @@ def test_endpoint_reads_headers_timeout_compression_and_tls(tmp_path: Path) -> N
     assert endpoint.destination == "https://c:4318/v1/traces"
 
 
+PREFIX = "OTEL_EXPORTER_OTLP_"
+
+
+@pytest.mark.parametrize(
+    ("variables", "protocol", "url"),
+    [
+        ({}, "http/protobuf", "http://localhost:4318/v1/traces"),
+        ({"PROTOCOL": "grpc"}, "grpc", "http://localhost:4317"),
+        ({"TRACES_PROTOCOL": "grpc", "PROTOCOL": "http/protobuf"}, "grpc", "http://localhost:4317"),
+        ({"ENDPOINT": "http://c:4317"}, "grpc", "http://c:4317"),
+        ({"ENDPOINT": "https://c:4317/"}, "grpc", "https://c:4317"),
+        ({"TRACES_ENDPOINT": "http://c:4317/v1/traces", "ENDPOINT": "http://d:4318"}, "grpc", "http://c:4317"),
+        ({"ENDPOINT": "http://c:4317", "PROTOCOL": "http/protobuf"}, "http/protobuf", "http://c:4317/v1/traces"),
+        ({"ENDPOINT": "http://c:9", "PROTOCOL": "grpc"}, "grpc", "http://c:9"),
+        ({"ENDPOINT": "http://u:s3cret@c:4317?k=s3cret"}, "grpc", "http://c:4317"),
+        ({"ENDPOINT": "c:4317"}, "grpc", "https://c:4317"),
+        ({"ENDPOINT": "c:4317", "INSECURE": "true"}, "grpc", "http://c:4317"),
+        ({"ENDPOINT": "c:4317", "INSECURE": "true", "TRACES_INSECURE": "false"}, "grpc", "https://c:4317"),
+        ({"ENDPOINT": "http://c:4317", "INSECURE": "false"}, "grpc", "http://c:4317"),
+        ({"ENDPOINT": "https://c:4317", "INSECURE": "true"}, "grpc", "https://c:4317"),
+        ({"ENDPOINT": "[::1]:4317", "INSECURE": "True"}, "grpc", "http://[::1]:4317"),
+    ],
+)
+def test_protocol_and_url_follow_variables_scheme_and_port(variables: dict[str, str], protocol: str, url: str) -> None:
+    """Port 4317 means gRPC unless a protocol is named; the scheme says TLS or not, INSECURE only without a scheme."""
+    endpoint = Endpoint.from_environment({PREFIX + name: value for name, value in variables.items()})
+    assert (endpoint.protocol, endpoint.url) == (protocol, url)
+    assert "s3cret" not in repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "headers"),
+    [
+        ("a=1,,B = 2 ,", {"a": "1", "b": "2"}),
+        ("authorization=Basic%20eDp5,t=a=b", {"authorization": "Basic eDp5", "t": "a=b"}),
+        ("empty=", {"empty": ""}),
+    ],
+)
+def test_headers_are_pairs_with_names_in_lower_case(text: str, headers: dict[str, str]) -> None:
+    """As the specification has them; gRPC takes lower case alone."""
+    assert Endpoint.from_environment({"OTEL_EXPORTER_OTLP_HEADERS": text}).headers == headers
+
+
+@pytest.mark.parametrize("text", ["Authorization: Bearer s3cret", "a=1,s3cret", "x=s3cret%0Ab", "s3 cret=s3cret"])
+def test_headers_that_cannot_be_read_are_not_shown(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the error nor the log has the secret, wherever it stands."""
+    with pytest.raises(ConfigurationError) as caught:
+        Endpoint.from_environment({"OTEL_EXPORTER_OTLP_HEADERS": text})
+    assert "cret" not in str(caught.value) + caplog.text
+
+
+def test_masked_text_has_no_secret_of_headers_and_url() -> None:
+    """A receiver may quote what it refuses."""
+    endpoint = Endpoint(
+        "http://user:p4ssword@c/v1?key=qu3ry",
+        headers={"authorization": "Bearer s3cret", "x-short": "on", "x-long": "s3cret-longer"},
+    )
+    text = endpoint.masked("Bearer s3cret, s3cret, s3cret-longer, p4ssword, qu3ry: only on Mondays")
+    assert text == "***, ***, ***, ***, ***: only on Mondays"
+
+
 @pytest.mark.parametrize(
     "variables",
     [
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "c:4318"},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"},
-        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+        {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "unix:///run/c", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_HEADERS": "api key=x"},
+        {"OTEL_EXPORTER_OTLP_HEADERS": "x-token"},
         {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
         {"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
         {"OTEL_EXPORTER_OTLP_COMPRESSION": "zip"},
@@ -73,7 +137,7 @@ def test_endpoint_that_cannot_be_used_names_the_variable_and_the_fix(variables: 
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("url", ["http://user:s3cret@localhost:4317", "user:s3cret@host", "http://u:s3cret@[::1"])
+@pytest.mark.parametrize("url", ["http://user:s3cret@localhost:x", "user:s3cret@host", "http://u:s3cret@[::1"])
 def test_endpoint_error_shows_no_secret(url: str) -> None:
     """A password in a URL that cannot be used is not printed."""
     with pytest.raises(ConfigurationError) as caught:

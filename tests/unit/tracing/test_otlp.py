@@ -1,16 +1,11 @@
-"""Encoding, and reading answers."""
+"""Encoding."""
 
 from __future__ import annotations
 
-import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from otel_patterns.tracing.otlp import CONTENT_TYPE, encode, read_answer
+from otel_patterns.tracing.otlp import encode
 from otel_patterns.tracing.projection import project
 from tests.streams import TRACE_ID, failed_run, semgrep_run
 
@@ -47,50 +42,3 @@ def test_encode_joined_bytes_are_one_request_of_both() -> None:
     joined = ExportTraceServiceRequest.FromString(one + one)
     assert len(joined.resource_spans) == 2
     assert joined.resource_spans[0] == joined.resource_spans[1]
-
-
-REJECTED = ExportTraceServiceResponse(
-    partial_success=ExportTracePartialSuccess(rejected_spans=2, error_message="too old")
-).SerializeToString()
-WARNED = ExportTraceServiceResponse(
-    partial_success=ExportTracePartialSuccess(error_message="deprecated")
-).SerializeToString()
-
-
-@pytest.mark.parametrize(
-    ("status", "content_type", "body", "kind"),
-    [
-        (200, CONTENT_TYPE, b"", "acknowledged"),
-        (200, "Application/X-Protobuf; charset=x", WARNED, "acknowledged"),
-        (202, "", b"", "acknowledged"),
-        (200, CONTENT_TYPE, REJECTED, "rejected"),
-        (200, "text/html", b"<html>", "misconfigured"),
-        (200, "", b"<html>", "misconfigured"),
-        (200, CONTENT_TYPE, b"<html>", "misconfigured"),
-        (200, "text/html", b"", "misconfigured"),
-        (307, CONTENT_TYPE, b"", "misconfigured"),
-        (401, "", b"", "misconfigured"),
-        (404, "", b"", "misconfigured"),
-        (429, "", b"", "retry"),
-        (503, "", b"", "retry"),
-        (400, "", b"", "refused"),
-        (500, "", b"", "refused"),
-    ],
-)
-def test_read_answer_only_a_decodable_2xx_without_rejections_acknowledges(
-    status: int, content_type: str, body: bytes, kind: str
-) -> None:
-    """A partial success with rejected spans, a redirect and a web page are no deliveries."""
-    assert read_answer(status, content_type, body).kind == kind
-
-
-def test_read_answer_of_a_partial_success_has_number_and_words() -> None:
-    """What was rejected is counted and shown in the receiver's words."""
-    answer = read_answer(200, CONTENT_TYPE, REJECTED)
-    assert (answer.rejected_spans, answer.message) == (2, "too old")
-
-
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("soon", None), (None, None), ("-1", None)])
-def test_read_answer_takes_retry_after_in_seconds(header: str | None, seconds: float | None) -> None:
-    """A receiver may say when to come back."""
-    assert read_answer(429, "", b"", header).retry_after_seconds == seconds

@@ -16,10 +16,11 @@ def test_program_that_sends_runs_needs_no_protobuf(tmp_path: Path) -> None:
     """A run is encoded, and the answer of a receiver that took everything is read, without importing protobuf."""
     code = (
         "import sys; from tests.streams import semgrep_run;"
-        "from otel_patterns.tracing import delivery, sink, parcels, projection, otlp;"
+        "from otel_patterns.tracing import delivery, sink, parcels, projection, answers;"
         "trace = projection.project(semgrep_run()); parcels.pack(trace, list(trace.spans));"
-        "answers = [otlp.read_answer(200, otlp.CONTENT_TYPE, body).kind for body in (b'', b'\\x0a\\x00')];"
-        "print(answers, [name for name in sys.modules if name.startswith(('google.', 'opentelemetry.proto'))])"
+        "headers = {'content-type': answers.CONTENT_TYPE};"
+        "kinds = [answers.read_http_answer(200, headers, body).kind for body in (b'', b'\\x0a\\x00')];"
+        "print(kinds, [name for name in sys.modules if name.startswith(('google.', 'opentelemetry.proto', 'grpc'))])"
     )
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
