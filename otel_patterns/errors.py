@@ -134,6 +134,20 @@ class JournalError(OtelPatternsError):
         super().__init__(f"{path}: {reason}")
 
 
+class BusyError(OtelPatternsError):
+    """Another process delivers to the same destination.
+
+    Attributes:
+        destination: The receiver.
+        owner: Which process it is.
+    """
+
+    def __init__(self, destination: str, owner: str) -> None:
+        self.destination = destination
+        self.owner = owner
+        super().__init__(f"{owner} delivers to {destination} already: wait for it, or stop it")
+
+
 class Guard:
     """Keeps failures of telemetry away from the engine: counts each, logs at most one a minute per kind.
 

@@ -11,17 +11,27 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ..errors import Guard
-from ..journal.append import Journal
+from ..journal.append import LOCK_TIMEOUT_SECONDS, Journal
+from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import open_to_read, read_lines
+from ..journal.lock import FileLock
+from ..journal.state import replace_file
+from .owner import own
 
 if TYPE_CHECKING:
     from .answers import Answer
     from .parcels import Parcel
+
+# Rewriting the record for less would cost more than reading it does.
+_RUNS_WORTH_DROPPING: Final = 1000
 
 
 @dataclass
@@ -43,14 +53,56 @@ class Settled:
         return all(span_id in acknowledged or span_id in parked for span_id in span_ids)
 
 
+# What became of a run of which nothing is owed.
+Fate = Literal["delivered", "parked", "unsampled", "native"]
+
+
+class Checkpoint(NamedTuple):
+    """Up to where nothing is owed to a destination.
+
+    Attributes:
+        cursor: Every run whose first line stands before it is settled.
+        latest_born: The latest time inside the id of a run that had a line by then, in nanoseconds since 1970.
+        open_runs: Ids of the runs that begin behind the cursor, as far as the journal was read then.
+        before: How many runs begin before the cursor, by what became of them.
+    """
+
+    cursor: Cursor = BEGINNING
+    latest_born: int = 0
+    open_runs: frozenset[str] = frozenset()
+    before: Mapping[str, int] = MappingProxyType({})
+
+
 class DeliveryRecord:
     """What one destination made of spans, in `delivery/<destination>.jsonl` beside the journal."""
 
-    def __init__(self, journal_path: str | os.PathLike[str], destination: str, *, guard: Guard | None = None) -> None:
-        slug = re.sub("[^a-z0-9.]+", "-", destination.lower()).strip("-")[:80]
-        digest = hashlib.sha256(destination.encode()).hexdigest()[:8]
-        self.path = os.path.join(record_directory(journal_path), f"{slug}-{digest}.jsonl")
+    def __init__(
+        self,
+        journal_path: str | os.PathLike[str],
+        destination: str,
+        *,
+        guard: Guard | None = None,
+        stem: str | None = None,
+    ) -> None:
+        self._stem = stem or os.path.join(record_directory(journal_path), _name_of(destination))
+        self.path = f"{self._stem}.jsonl"
+        self.destination = destination
         self._file = Journal(self.path, guard=guard)
+
+    @classmethod
+    def all_of(cls, journal_path: str | os.PathLike[str]) -> list[DeliveryRecord]:
+        """Return the records of a journal, by name.
+
+        A record knows its destination once it has a checkpoint; before, the name of its file stands for it.
+        """
+        directory = record_directory(journal_path)
+        names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+        records: list[DeliveryRecord] = []
+        for name, suffix in map(os.path.splitext, names):
+            if suffix == ".jsonl":
+                stem = os.path.join(directory, name)
+                records.append(cls(journal_path, _destination_of(f"{stem}.json") or name, stem=stem))
+        return records
 
     def settle(self, parcels: Sequence[Parcel], answer: Answer) -> None:
         """Record what the receiver took, or has seen and does not want. Never raises."""
@@ -71,9 +123,93 @@ class DeliveryRecord:
         """
         return load_settled(self.path)
 
+    def load_checkpoint(self) -> Checkpoint:
+        """Return up to where nothing is owed; the beginning when that is not on record, or cannot be read."""
+        try:
+            with open(f"{self._stem}.json", "rb") as file:
+                return _checkpoint_of(json.loads(file.read()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return Checkpoint()
+
+    def save_checkpoint(self, checkpoint: Checkpoint, settled: AbstractSet[str] = frozenset()) -> None:
+        """Record up to where nothing is owed, and drop what is on record of runs before it.
+
+        Args:
+            checkpoint: What to record. It is on disk before anything is dropped.
+            settled: Runs before the cursor. Of these, parked spans alone stay on record.
+
+        Raises:
+            OSError: It cannot be written; the former one is still there.
+        """
+        document = {
+            "destination": self.destination,
+            "cursor": {"segment": checkpoint.cursor.segment, "offset": checkpoint.cursor.offset},
+            "before": dict(checkpoint.before),
+            "latest_born": checkpoint.latest_born,
+            "open_runs": sorted(checkpoint.open_runs),
+        }
+        replace_file(f"{self._stem}.json", json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n")
+        if len(settled) >= _RUNS_WORTH_DROPPING:
+            self._drop(settled)
+
+    def _drop(self, settled: AbstractSet[str]) -> None:
+        """Write the record anew without these runs. Others who write it notice that under its lock."""
+        lock = FileLock(f"{self.path}.lock")
+        lock.acquire(LOCK_TIMEOUT_SECONDS)
+        try:
+            file = open_to_read(self.path)
+            if file is not None:
+                with file:
+                    kept = [line.data for line in read_lines(file) if not _is_droppable(line.data, settled)]
+                replace_file(self.path, b"".join(line + b"\n" for line in kept))
+        finally:
+            lock.release()
+            lock.close()
+
+    @contextmanager
+    def owned(self) -> Generator[None, None, None]:
+        """Be the only one who delivers to the destination, as `ship` and `replay` do, for a block.
+
+        Raises:
+            BusyError: Somebody else is.
+        """
+        with own(f"{self._stem}.owner", self.destination):
+            yield
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _name_of(destination: str) -> str:
+    slug = re.sub("[^a-z0-9.]+", "-", destination.lower()).strip("-")[:80]
+    return f"{slug}-{hashlib.sha256(destination.encode()).hexdigest()[:8]}"
+
+
+def _destination_of(checkpoint_path: str) -> str:
+    try:
+        with open(checkpoint_path, "rb") as file:
+            return str(json.loads(file.read())["destination"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
+def _checkpoint_of(document: Any) -> Checkpoint:
+    cursor = Cursor(str(document["cursor"]["segment"]), int(document["cursor"]["offset"]))
+    return Checkpoint(
+        cursor,
+        int(document["latest_born"]),
+        frozenset(map(str, document["open_runs"])),
+        {str(name): int(number) for name, number in document["before"].items()},
+    )
+
+
+def _is_droppable(line: bytes, settled: AbstractSet[str]) -> bool:
+    try:
+        entry: Any = json.loads(line)
+        return "parked" not in entry and entry["pattern_run_id"] in settled
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def record_directory(journal_path: str | os.PathLike[str]) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ..errors import JournalError
+from ..journal.cursor import BEGINNING
 from ..journal.read import ReadReport, read_events
 from .answers import Answer
+from .backlog import Backlog, Run
 from .backoff import Backoff
-from .delivered import DeliveryRecord, Settled
+from .delivered import DeliveryRecord, Fate, Settled
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .projection import project
 from .trace import RunTrace, Span
@@ -20,8 +24,11 @@ if TYPE_CHECKING:
     import os
 
     from ..model.events import PatternEvent
+    from ..model.record import Event
 
 _ATTEMPTS: Final = 5
+# Lines are read so many blocks at a time before something is sent: a few megabytes.
+_BLOCKS: Final = 32
 # Somebody looks on: a receiver that asks for more is left alone, and what it is owed stays owed.
 LONGEST_WAIT_SECONDS: Final = 30.0
 
@@ -92,7 +99,7 @@ def traces_of(
     report = report or ReplayReport()
     for event in read_events(journal_path, report=report.read):
         run_id = event.pattern_run_id
-        if run_id in ended or (selection.run_id is not None and run_id != selection.run_id):
+        if run_id in ended:
             continue
         prefix = prefixes.setdefault(run_id, [])
         prefix.append(event)
@@ -106,7 +113,9 @@ def traces_of(
             yield trace
 
 
-def _selected(prefix: list[PatternEvent], selection: Selection, report: ReplayReport) -> RunTrace | None:
+def _selected(prefix: Sequence[Event], selection: Selection, report: ReplayReport) -> RunTrace | None:
+    if selection.run_id is not None and prefix[0].pattern_run_id != selection.run_id:
+        return None
     if selection.job_id is not None and prefix[0].job_id != selection.job_id:
         return None
     if selection.since is not None and max(event.time_unix_nano for event in prefix) < selection.since:
@@ -129,6 +138,9 @@ def replay(
 ) -> ReplayReport:
     """Send the selected runs' spans that `sink` has not acknowledged, and return what became of them.
 
+    The journal is read on from where everything before is settled; with filters that say nothing of that, from its
+    beginning.
+
     Args:
         journal_path: The journal.
         sink: Where to send.
@@ -138,73 +150,149 @@ def replay(
         on_run: Called with each run and how many of its spans are to be sent.
 
     Raises:
+        BusyError: Another process delivers to the same destination.
         JournalError: The journal or the delivery record cannot be read.
     """
-    report = ReplayReport()
     record = DeliveryRecord(journal_path, sink.destination)
-    payment = _Payment(sink, record, report)
-    settled = record.load()
-    if force:
-        settled.acknowledged.clear()
     try:
-        for trace in traces_of(journal_path, selection, report=report):
-            spans = _missing(trace, settled, selection, report)
-            if not spans:
-                continue
-            if on_run is not None:
-                on_run(trace, len(spans))
-            if dry_run:
-                report.sent += 1
-                continue
-            try:
-                payment.add(pack(trace, spans))
-            except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
-                report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
-        payment.finish()
+        with nullcontext() if dry_run else record.owned():
+            return _replay(journal_path, sink, record, _Choice(selection, force=force, dry_run=dry_run), on_run)
     finally:
         record.close()
+
+
+class _Choice(NamedTuple):
+    selection: Selection
+    force: bool
+    dry_run: bool
+
+    @property
+    def is_all(self) -> bool:
+        """Whether all is looked at that is owed, and nothing else."""
+        return self.selection == Selection() and not self.force
+
+
+def _replay(
+    journal_path: str | os.PathLike[str],
+    sink: Sender,
+    record: DeliveryRecord,
+    choice: _Choice,
+    on_run: Callable[[RunTrace, int], None] | None,
+) -> ReplayReport:
+    report = ReplayReport()
+    settled, checkpoint = record.load(), record.load_checkpoint()
+    if choice.force:
+        settled.acknowledged.clear()
+    if choice.is_all:
+        report.delivered = checkpoint.before.get("delivered", 0)
+        report.unsampled = checkpoint.before.get("unsampled", 0)
+        report.native = checkpoint.before.get("native", 0)
+    start = checkpoint.cursor if choice.is_all else BEGINNING
+    backlog = Backlog(journal_path, checkpoint, start=start, report=report.read)
+    payment = _Payment(sink, record, report, backlog)
+    try:
+        is_more = True
+        while is_more:
+            is_more = backlog.read(_BLOCKS)
+            # Those that have not ended come last: what is still to be read may end them.
+            for run in [*backlog.take_ended(), *(() if is_more else [run for run in backlog.runs if not run.is_ended])]:
+                _pay(run, settled, choice, payment, on_run)
+        payment.finish()
+        if choice.is_all:
+            for parked in settled.parked.values():
+                report.parked.update(parked.values())
+            if not choice.dry_run:
+                with suppress(OSError, JournalError):
+                    # Without it the next one reads what this one has read.
+                    record.save_checkpoint(*backlog.advance())
+    finally:
+        backlog.close()
     return report
 
 
-def _missing(trace: RunTrace, settled: Settled, selection: Selection, report: ReplayReport) -> list[Span]:
+def _pay(
+    run: Run,
+    settled: Settled,
+    choice: _Choice,
+    payment: _Payment,
+    on_run: Callable[[RunTrace, int], None] | None,
+) -> None:
+    """Send what is owed of a run, or see that nothing is."""
+    report = payment.report
+    trace = _selected(run.events, choice.selection, report)
+    # Its lines are in the journal; a thousand runs that wait for a receiver need not be in memory too.
+    run.events = []
+    if trace is None:
+        return
+    spans, fate = _missing(trace, settled, choice, report, is_before=run.is_before)
+    if fate is not None:
+        if run.is_ended:
+            payment.backlog.settle(run, fate)
+        return
+    if on_run is not None:
+        on_run(trace, len(spans))
+    if choice.dry_run:
+        report.sent += 1
+        return
+    try:
+        payment.add(run, pack(trace, spans))
+    except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
+        report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
+
+
+def _missing(
+    trace: RunTrace, settled: Settled, choice: _Choice, report: ReplayReport, *, is_before: bool
+) -> tuple[list[Span], Fate | None]:
+    """Return the spans of a run to send; when there are none, why."""
     if trace.native:
         report.native += 1
-        return []
-    if not trace.sampled and not selection.unsampled:
+        return [], "native"
+    if not trace.sampled and not choice.selection.unsampled:
         report.unsampled += 1
-        return []
+        return [], "unsampled"
     if trace.root is None:
         report.unfinished += 1
     acknowledged = settled.acknowledged.get(trace.run_id, ())
-    parked = {} if selection.parked else settled.parked.get(trace.run_id, {})
+    known = settled.parked.get(trace.run_id, {})
+    parked = {} if choice.selection.parked else known
+    # Of runs before the checkpoint only parked spans are on record, all others are acknowledged.
+    is_settled = is_before and trace.sampled and not choice.force
     missing: list[Span] = []
     is_parked = False
     for span in trace.spans:
         if span.span_id in parked:
-            report.parked[parked[span.span_id]] += 1
+            if not choice.is_all:
+                report.parked[parked[span.span_id]] += 1
             is_parked = True
-        elif span.span_id not in acknowledged:
+        elif span.span_id not in acknowledged and not (is_settled and span.span_id not in known):
             missing.append(span)
-    if not missing and not is_parked:
+    if missing:
+        return missing, None
+    if not is_parked:
         report.delivered += 1
-    return missing
+    return [], "parked" if is_parked else "delivered"
 
 
 class _Payment:
     """Sends parcels in batches, as long as the receiver takes them."""
 
-    def __init__(self, sink: Sender, record: DeliveryRecord, report: ReplayReport) -> None:
+    def __init__(self, sink: Sender, record: DeliveryRecord, report: ReplayReport, backlog: Backlog) -> None:
+        self.report = report
+        self.backlog = backlog
         self._sink = sink
         self._record = record
-        self._report = report
+        # Runs that have ended, and which of their spans are on the way.
+        self._open: dict[str, tuple[Run, set[str]]] = {}
         self._waiting: list[Parcel] = []
         self._waiting_bytes = 0
         self._backoff = Backoff(longest_seconds=LONGEST_WAIT_SECONDS)
         # Why nothing is sent any more: others would fare no better, and asking for each is a storm of requests.
         self._end: Answer | None = None
 
-    def add(self, parcel: Parcel) -> None:
-        """Take a parcel, and send when there are enough for a request."""
+    def add(self, run: Run, parcel: Parcel) -> None:
+        """Take a parcel of a run, and send when there are enough for a request."""
+        if run.is_ended:
+            self._open[run.run_id] = run, set(parcel.span_ids)
         self._waiting.append(parcel)
         self._waiting_bytes += parcel.size
         if self._waiting_bytes > MAX_BATCH_BYTES:
@@ -227,14 +315,14 @@ class _Payment:
             attempts += 1
             again = self._try(again, taken, owed, is_last=attempts == _ATTEMPTS)
         owed.update(parcel.run_id for parcel in again)
-        self._report.sent += len(taken)
+        self.report.sent += len(taken)
         if again and self._end is not None:
-            self._report.leave_out(0, self._end.message)
-        self._report.owed += len(owed)
+            self.report.leave_out(0, self._end.message)
+        self.report.owed += len(owed)
 
     def _try(self, batch: Sequence[Parcel], taken: set[str], owed: set[str], *, is_last: bool) -> Sequence[Parcel]:
         """Send once and return what may be sent again, after the pause it takes."""
-        report = self._report
+        report = self.report
         for parcels, answer in send(self._sink, batch, lambda: None):
             spans = sum(len(parcel.span_ids) for parcel in parcels)
             runs = {parcel.run_id for parcel in parcels}
@@ -247,15 +335,27 @@ class _Payment:
                 return parcels
             self._backoff.reset()
             if answer.kind == "acknowledged":
-                self._record.settle(parcels, answer)
+                self._settle(parcels, answer)
                 taken |= runs
                 report.spans += spans
                 if answer.message and answer.message not in report.warnings:
                     report.warnings.append(answer.message)
             elif answer.is_final:
-                self._record.settle(parcels, answer)
+                self._settle(parcels, answer)
                 report.parked[f"{answer.kind}: {answer.message or 'no reason was given'}"] += spans
             else:
                 owed |= runs
                 report.leave_out(0, answer.message)
         return ()
+
+    def _settle(self, parcels: Sequence[Parcel], answer: Answer) -> None:
+        """Put on record what became of spans, and see which runs are settled by that."""
+        self._record.settle(parcels, answer)
+        for parcel in parcels:
+            if parcel.run_id not in self._open:
+                continue
+            run, waiting = self._open[parcel.run_id]
+            waiting.difference_update(parcel.span_ids)
+            if not waiting:
+                del self._open[parcel.run_id]
+                self.backlog.settle(run, "parked" if answer.is_final else "delivered")

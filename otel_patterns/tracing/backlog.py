@@ -1,0 +1,249 @@
+"""The runs that a destination is owed: read from the journal, on from where everything before is settled.
+
+The delivery record says which spans are settled (`delivered`), its checkpoint up to where nothing is owed: every run
+that begins before the checkpoint's cursor is settled whole, so nobody has to read there again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from ..journal.cursor import BEGINNING, Cursor
+from ..journal.follow import Follower
+from ..journal.heads import decode_records, parse_record
+from ..journal.lines import Line, ReadReport, lines_of
+from ..model.ids import ulid_unix_nano
+from ..model.names import TERMINAL_EVENT_TYPES
+from ..model.record import EventRecord
+from ..model.stages import is_stage_closing
+from .delivered import Checkpoint, Fate
+
+if TYPE_CHECKING:
+    import os
+
+# Runs that are settled and may still get late lines: those are told from new runs without looking back.
+_REMEMBERED_RUNS: Final = 100_000
+
+
+class Run(msgspec.Struct, eq=False):
+    """A run that is not settled: its events in journal order, up to its first terminal one.
+
+    Attributes:
+        start: Where its first line stands.
+        number: How many runs began before it in the journal.
+        is_before: It begins before the checkpoint's cursor: it is settled.
+        is_ended: A terminal event was read.
+        closed: Events that closed a stage since somebody looked.
+    """
+
+    run_id: str
+    start: Cursor
+    number: int
+    is_before: bool
+    events: list[EventRecord]
+    is_ended: bool = False
+    closed: set[str] = msgspec.field(default_factory=set[str])
+
+
+class Backlog:
+    """Reads a journal forward and keeps the runs that are not settled. For one thread.
+
+    Args:
+        journal_path: The journal.
+        checkpoint: Up to where everything is settled.
+        start: Where to begin: at the checkpoint's cursor, unless this says another place; None means the present end.
+        report: What the journal's reader met.
+    """
+
+    def __init__(
+        self,
+        journal_path: str | os.PathLike[str],
+        checkpoint: Checkpoint,
+        *,
+        start: Cursor | None,
+        report: ReadReport | None = None,
+    ) -> None:
+        self._path = journal_path
+        self._checkpoint = checkpoint
+        self._report = report if report is not None else ReadReport()
+        self._follower = Follower(journal_path, start=start, on_restart=self._restart, report=self._report)
+        # From the beginning on, runs are settled until the checkpoint's cursor is passed.
+        self._border = (
+            _Border(checkpoint.cursor) if start == BEGINNING and _is_there(journal_path, checkpoint) else None
+        )
+        self._blocks: Iterator[tuple[int, bytes]] = iter(())
+        self._is_looking = False
+        self._runs: dict[str, Run] = {}
+        self._ended: list[Run] = []
+        # Settled runs by their numbers: those that an older run keeps behind the cursor, and late ones before it.
+        self._settled: dict[str, tuple[int, Fate]] = {}
+        self._passed: OrderedDict[str, None] = OrderedDict()
+        self._before: Counter[str] = Counter(checkpoint.before)
+        self._count = 0
+        self._position = start if start is not None else checkpoint.cursor
+        self._latest_born = checkpoint.latest_born
+        self._earlier: frozenset[str] | None = None
+
+    @property
+    def runs(self) -> Iterable[Run]:
+        """The runs that are not settled, in the order in which they begin."""
+        return self._runs.values()
+
+    def read(self, blocks: int) -> bool:
+        """Read so many blocks of lines, and tell whether there may be more."""
+        for _ in range(blocks):
+            if not self._is_looking:
+                self._blocks, self._is_looking = self._follower.look(), True
+            block = next(self._blocks, None)
+            if block is None:
+                self._is_looking = False
+                return False
+            self._take_block(*block)
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the journal may have more lines, but no longer than this."""
+        self._follower.wait(seconds)
+
+    def take_ended(self) -> list[Run]:
+        """Return the runs that have ended since the last call, in the order of their ends."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def settle(self, run: Run, fate: Fate) -> None:
+        """Drop a run of which nothing is owed any more, for this reason."""
+        if self._runs.pop(run.run_id, None) is not None:
+            self._settled[run.run_id] = run.number, fate
+
+    def advance(self) -> tuple[Checkpoint, set[str]]:
+        """Return up to where everything is settled now, and the runs that it was moved over since the last call."""
+        oldest = next(iter(self._runs.values()), None)
+        number = self._count if oldest is None else oldest.number
+        cursor = self._position if oldest is None else oldest.start
+        passed = {run_id for run_id, (other, _) in self._settled.items() if other < number}
+        for run_id in passed:
+            self._before[self._settled.pop(run_id)[1]] += 1
+            self._passed[run_id] = None
+            if len(self._passed) > _REMEMBERED_RUNS:
+                self._passed.popitem(last=False)
+        open_runs = frozenset(self._runs) | self._settled.keys()
+        return Checkpoint(cursor, self._latest_born, open_runs, dict(self._before)), passed
+
+    def close(self) -> None:
+        """Close the journal's files."""
+        self._follower.close()
+
+    def _restart(self, _reason: str) -> None:
+        # What stood before the cursor is not there any more. What is there counts as owed, unless it is on record:
+        # sending a span twice does no harm, leaving one out does.
+        self._checkpoint, self._border = Checkpoint(), None
+
+    def _take_block(self, offset: int, block: bytes) -> None:
+        segment = self._follower.segment
+        records = decode_records(block)
+        if records is not None:
+            for record, data in zip(records, block.split(b"\n"), strict=False):
+                self._take(record, segment, offset)
+                offset += len(data) + 1
+        else:
+            for line in lines_of(offset, block):
+                self._take_line(line, segment)
+                offset = line.end
+        self._position = Cursor(segment, offset)
+
+    def _take_line(self, line: Line, segment: str) -> None:
+        try:
+            self._take(parse_record(line), segment, line.offset)
+        except ValueError:
+            # Reported by whoever checks the journal: it costs only itself.
+            self._report.skipped += 1
+
+    def _take(self, event: EventRecord, segment: str, offset: int) -> None:
+        self._report.events += 1
+        run_id = event.pattern_run_id
+        run = self._runs.get(run_id)
+        if run is None:
+            run = self._begin(run_id, segment, offset)
+            if run is None:
+                return
+        elif run.is_ended:
+            # What stands behind the first terminal line changes the fold, never the trace.
+            return
+        run.events.append(event)
+        if event.event_type in TERMINAL_EVENT_TYPES:
+            run.is_ended = True
+            self._ended.append(run)
+        elif is_stage_closing(event.event_type):
+            run.closed.add(event.event_id)
+
+    def _begin(self, run_id: str, segment: str, offset: int) -> Run | None:
+        """Return a new run; None when its lines are late ones of a run that is settled."""
+        start = Cursor(segment, offset)
+        is_before = self._border is not None and not self._border.is_passed(start)
+        if run_id in self._settled or run_id in self._passed or (not is_before and self._stands_before(run_id)):
+            return None
+        if (born := ulid_unix_nano(run_id)) is not None:
+            self._latest_born = max(self._latest_born, born)
+        run = self._runs[run_id] = Run(run_id, start, self._count, is_before, [])
+        self._count += 1
+        return run
+
+    def _stands_before(self, run_id: str) -> bool:
+        """Tell whether a run that is seen for the first time has lines before the checkpoint's cursor."""
+        checkpoint = self._checkpoint
+        if self._border is not None or checkpoint.cursor == BEGINNING or run_id in checkpoint.open_runs:
+            return False
+        born = ulid_unix_nano(run_id)
+        # Every run that had a line when the checkpoint was made was born by then, by the same clock.
+        if born is not None and born > checkpoint.latest_born:
+            return False
+        if self._earlier is None:
+            self._earlier = frozenset(_runs_before(self._path, checkpoint.cursor))
+        return run_id in self._earlier
+
+
+class _Border:
+    """A cursor that is read up to, and then passed."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._is_in_segment = False
+        self._is_passed = False
+
+    def is_passed(self, place: Cursor) -> bool:
+        """Tell whether a line stands behind it; asked of lines in the order of the journal."""
+        if place.segment == self._cursor.segment:
+            self._is_in_segment = True
+            self._is_passed = self._is_passed or place.offset >= self._cursor.offset
+        else:
+            self._is_passed = self._is_passed or self._is_in_segment
+        return self._is_passed
+
+
+def _is_there(journal_path: str | os.PathLike[str], checkpoint: Checkpoint) -> bool:
+    """Tell whether the file of a checkpoint's cursor is still there."""
+    if checkpoint.cursor == BEGINNING:
+        return False
+    told: list[str] = []
+    Follower(journal_path, start=checkpoint.cursor, on_restart=told.append).close()
+    return not told
+
+
+def _runs_before(journal_path: str | os.PathLike[str], cursor: Cursor) -> Iterator[str]:
+    """Yield the ids of the runs with a line before a cursor."""
+    border = _Border(cursor)
+    follower = Follower(journal_path, start=BEGINNING)
+    try:
+        for offset, block in follower.look():
+            for line in lines_of(offset, block):
+                if border.is_passed(Cursor(follower.segment, line.offset)):
+                    return
+                with suppress(ValueError):
+                    yield parse_record(line).pattern_run_id
+    finally:
+        follower.close()
