@@ -52,7 +52,9 @@ class Channel:
         if route is not None:
             self._start_delivery(route)
         provider = None if route is None else route.tracer_provider
-        self.origin = Origin(settings, exporting=route is not None, clock=clock, tracer_provider=provider)
+        self.origin = Origin(
+            settings, exporting=route is not None or settings.delivery == "ship", clock=clock, tracer_provider=provider
+        )
         # Re-entrant: a signal handler may emit while this thread does.
         self._lock = threading.RLock()
 
@@ -285,6 +287,8 @@ def _from_environment(settings: Settings, problems: Sequence[ConfigurationError]
 
 
 def _route_of_environment(settings: Settings) -> Route | None:
+    if settings.delivery != "inline":
+        return None
     if settings.export == "auto" and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
         # Most short-lived processes: what reads endpoints takes longer to load than they have to write.
         return None

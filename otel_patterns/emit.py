@@ -129,6 +129,7 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
     endpoint: str | None = None,
     tracer_provider: object | None = None,
     export: str | None = None,
+    delivery: str | None = None,
     durability: str | None = None,
     validation: str | None = None,
     job_scoped: bool | None = None,
@@ -154,6 +155,8 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
             `http://localhost:4317`, by gRPC.
         tracer_provider: Provider that runs are played through, so that its span processors see them.
         export: `auto`, `otlp`, `tracer` or `off`.
+        delivery: `inline`: this process delivers its runs; `ship`: `otel-patterns ship` does, and neither endpoint nor
+            provider is needed here; `off`: nobody does.
         durability: `os`, `group` or `each`: when lines are on disk.
         validation: `lenient` or `strict`.
         job_scoped: Whether to write per-job logs as well.
@@ -167,6 +170,7 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
     settings = Settings.load(
         journal=journal,
         export=export,
+        delivery=delivery,
         durability=durability,
         validation=validation,
         job_scoped=job_scoped,
@@ -175,7 +179,11 @@ def configure(  # noqa: PLR0913  # all by keyword, all optional
     )
     if os.path.lexists(settings.journal) and (os.path.islink(settings.journal) or not os.path.isfile(settings.journal)):
         raise ConfigurationError("journal", settings.journal, "name a file; links are not followed when writing")
-    route = find_route(settings.export, endpoint=endpoint, tracer_provider=tracer_provider)
+    route = None
+    if settings.delivery == "inline":
+        route = find_route(settings.export, endpoint=endpoint, tracer_provider=tracer_provider)
+    elif endpoint is not None or tracer_provider is not None:
+        raise ConfigurationError("delivery", settings.delivery, "leave out endpoint and tracer_provider, or set inline")
     channel = Channel(settings, route=route, clock=clock)
     configure_channel(channel)
     return PatternEventEmitter(channel=channel)

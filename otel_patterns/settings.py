@@ -13,6 +13,7 @@ from .errors import ConfigurationError
 
 Validation = Literal["lenient", "strict"]
 Export = Literal["auto", "otlp", "tracer", "off"]
+DeliveredBy = Literal["inline", "ship", "off"]
 Join = Literal["child", "link"]
 Durability = Literal["os", "group", "each"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -89,6 +90,14 @@ TABLE: tuple[Setting, ...] = (
         ("auto", "otlp", "tracer", "off"),
     ),
     Setting(
+        "delivery",
+        "OTEL_PATTERNS_DELIVERY",
+        "inline",
+        "Who delivers runs: each process its own (`inline`), `otel-patterns ship` (`ship`: engines only write what it "
+        "needs), or nobody (`off`).",
+        ("inline", "ship", "off"),
+    ),
+    Setting(
         "join",
         "OTEL_PATTERNS_JOIN",
         "child",
@@ -133,6 +142,7 @@ class Settings(NamedTuple):
     compress: Compression
     validation: Validation
     export: Export
+    delivery: DeliveredBy
     join: Join
     run_url: str
     jaeger_url: str

@@ -233,6 +233,28 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "ship",
+        "ship",
+        "follow the journal and deliver its runs",
+        "Follow the journal and send its runs to the OTLP endpoint of the environment, until SIGTERM or Ctrl-C: all "
+        "that is owed, what is new within a second, and the ends of runs whose writer is gone. One process does that "
+        "for a journal and an endpoint. Engines need no endpoint then: set OTEL_PATTERNS_DELIVERY=ship for them.",
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-patterns ship",
+            f"{PROGRAM} ship --once --journal /var/lib/engine/state/events/pattern_events.jsonl",
+        ),
+        (
+            Argument(("--once",), "stop when everything that is there is delivered, or cannot be", kind="switch"),
+            Argument(
+                ("--silent",),
+                f"end runs whose writers cannot be looked at after no event for this long, {_DURATION} (1d)",
+                "TIME",
+                "seconds",
+            ),
+            *COMMON,
+        ),
+    ),
+    Command(
         "finalize",
         "finalize",
         "end runs whose writer is gone",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from ..errors import ConfigurationError
 from ..journal.lines import ReadReport
 from ..journal.segments import sealed_segments
 from ..settings import Settings
@@ -36,3 +37,16 @@ def tell_skipped(report: ReadReport, output: Output) -> None:
     first = report.bad_lines[0]
     lines = "line that is no event" if report.skipped == 1 else f"{report.skipped} lines that are no events, the first"
     output.say(f"skipped {lines} at byte {first.offset} of {os.path.basename(first.path)}: {first.reason}")
+
+
+def check_exports(verb: str) -> None:
+    """See that the environment lets traces be sent.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    from ..tracing.endpoint import exports_traces  # noqa: PLC0415  # who only reads starts without it
+
+    if not exports_traces():
+        name = "OTEL_SDK_DISABLED" if os.environ.get("OTEL_SDK_DISABLED") else "OTEL_TRACES_EXPORTER"
+        raise ConfigurationError(name, os.environ.get(name), f"it turns traces off; unset it to {verb}")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Final
 
 from ..clock import Clock
-from ..errors import ConfigurationError
-from ..tracing.endpoint import Endpoint, exports_traces
+from ..tracing.endpoint import Endpoint
 from ..tracing.replay import ReplayReport, Selection, replay
 from ..tracing.sink import OtlpSink
 from ..tracing.trace import RunTrace
-from .journals import journal_of, tell_skipped
+from .journals import check_exports, journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
 from .text import counted
@@ -27,9 +25,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         ConfigurationError: The environment names no usable receiver, or turns traces off.
         UnknownRunError: The run that was asked for is not there.
     """
-    if not exports_traces():
-        name = "OTEL_SDK_DISABLED" if os.environ.get("OTEL_SDK_DISABLED") else "OTEL_TRACES_EXPORTER"
-        raise ConfigurationError(name, os.environ.get(name), "it turns traces off; unset it to replay")
+    check_exports("replay")
     endpoint = Endpoint.from_environment()
     path, _ = journal_of(arguments, output)
     run_id = None if arguments.run is None else find_run_id(path, arguments.run)

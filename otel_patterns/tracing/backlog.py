@@ -39,6 +39,8 @@ class Run(msgspec.Struct, eq=False):
         is_before: It begins before the checkpoint's cursor: it is settled.
         is_ended: A terminal event was read.
         closed: Events that closed a stage since somebody looked.
+        seen_at: When somebody looked at it first, by a monotonic clock; zero: nobody has.
+        is_marked: Its marker was sent.
     """
 
     run_id: str
@@ -48,6 +50,8 @@ class Run(msgspec.Struct, eq=False):
     events: list[EventRecord]
     is_ended: bool = False
     closed: set[str] = msgspec.field(default_factory=set[str])
+    seen_at: float = 0.0
+    is_marked: bool = False
 
 
 class Backlog:
@@ -56,7 +60,8 @@ class Backlog:
     Args:
         journal_path: The journal.
         checkpoint: Up to where everything is settled.
-        start: Where to begin: at the checkpoint's cursor, unless this says another place; None means the present end.
+        start: Where to begin: at the checkpoint's cursor, or at the beginning; None means the present end.
+        born_after: Only runs whose ids hold a later time than this, in nanoseconds since 1970, and no others.
         report: What the journal's reader met.
     """
 
@@ -66,9 +71,11 @@ class Backlog:
         checkpoint: Checkpoint,
         *,
         start: Cursor | None,
+        born_after: int | None = None,
         report: ReadReport | None = None,
     ) -> None:
         self._path = journal_path
+        self._born_after = born_after
         self._checkpoint = checkpoint
         self._report = report if report is not None else ReadReport()
         self._follower = Follower(journal_path, start=start, on_restart=self._restart, report=self._report)
@@ -187,7 +194,10 @@ class Backlog:
         is_before = self._border is not None and not self._border.is_passed(start)
         if run_id in self._settled or run_id in self._passed or (not is_before and self._stands_before(run_id)):
             return None
-        if (born := ulid_unix_nano(run_id)) is not None:
+        born = ulid_unix_nano(run_id)
+        if self._born_after is not None and (born is None or born <= self._born_after):
+            return None
+        if born is not None:
             self._latest_born = max(self._latest_born, born)
         run = self._runs[run_id] = Run(run_id, start, self._count, is_before, [])
         self._count += 1

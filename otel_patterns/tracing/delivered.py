@@ -47,6 +47,15 @@ class Settled:
     acknowledged: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     parked: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
+    def add(self, parcels: Sequence[Parcel], answer: Answer) -> None:
+        """Add what was acknowledged or parked now."""
+        for parcel in parcels:
+            if answer.is_final:
+                words = f"{answer.kind}: {answer.message or 'no reason was given'}"
+                self.parked.setdefault(parcel.run_id, {}).update(dict.fromkeys(parcel.span_ids, words))
+            else:
+                self.acknowledged.setdefault(parcel.run_id, set()).update(parcel.span_ids)
+
     def has(self, run_id: str, span_ids: Iterable[str]) -> bool:
         """Tell whether all these spans of a run are settled: then nothing of them is owed."""
         acknowledged, parked = self.acknowledged.get(run_id, ()), self.parked.get(run_id, ())

@@ -69,6 +69,7 @@ def test_pages_with_servers_are_those_that_speak_of_them() -> None:
         "import-trace.md",
         "jaeger.md",
         "otel-native-program.md",
+        "ship.md",
     ]
     assert [page.name for page in pages_with("tempo")] == ["grafana-tempo.md"]
     assert [page.name for page in pages_with("logfire")] == ["logfire.md"]

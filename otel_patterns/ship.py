@@ -1,0 +1,288 @@
+"""Shipping: one process follows a journal and delivers its runs, so that engines need no exporter (design section 2.4).
+
+What is new is sent within a second, also while hours of older runs are being paid. Memory is bounded by what is open or
+on its way: nothing is read for a receiver that does not answer, because the journal keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from .clock import Clock
+from .errors import Guard, JournalError
+from .finalize import abandoned, append_end
+from .tracing.answers import Answer
+from .tracing.backlog import Backlog, Run
+from .tracing.backoff import Backoff
+from .tracing.delivered import Checkpoint, DeliveryRecord, Fate
+from .tracing.parcels import Parcel, Sender, batch_of, pack, send
+from .tracing.projection import project
+from .tracing.trace import RunTrace, Span
+
+# Lines are read so many blocks at a time before something is sent: a few megabytes.
+_BLOCKS: Final = 16
+_POLL_SECONDS: Final = 0.2
+_MARKER_SECONDS: Final = 1.0
+_CHECKPOINT_SECONDS: Final = 2.0
+_FINALIZE_SECONDS: Final = 60.0
+# What failed for a reason that may pass is read again after this time.
+_AGAIN_SECONDS: Final = 300.0
+
+
+class Shipper:
+    """Delivers the runs of one journal to one destination, in the thread that calls `run`.
+
+    Args:
+        journal_path: The journal.
+        sink: Where to send.
+        clock: The time.
+        silent_seconds: How long a run must be silent to count as abandoned when its writers cannot be looked at.
+        guard: Where failures are counted, and logged at most once a minute.
+
+    Attributes:
+        counts: Runs by what became of them (`delivered`, `parked`, `unsampled`, `native`), `spans` acknowledged, runs
+            `abandoned`, and answers by kind.
+        refusal: What the destination said last, unless it took everything.
+    """
+
+    def __init__(
+        self,
+        journal_path: str | os.PathLike[str],
+        sink: Sender,
+        *,
+        clock: Clock,
+        silent_seconds: float,
+        guard: Guard | None = None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.refusal = ""
+        self._path = journal_path
+        self._sink = sink
+        self._clock = clock
+        self._silent_seconds = silent_seconds
+        self._guard = guard or Guard()
+        self._record = DeliveryRecord(journal_path, sink.destination, guard=self._guard)
+        self._outbox: deque[Parcel] = deque()
+        self._on_the_way: set[str] = set()
+        # Runs that have ended, and which of their spans are on the way.
+        self._ended: dict[str, tuple[Backlog, Run, set[str]]] = {}
+        self._backoff = Backoff()
+        self._retry_at = 0.0
+        self._checkpoint_at = 0.0
+        self._finalize_at = 0.0
+        self._again_at = 0.0
+        self._settled = self._record.load()
+        self._backlog = self._open_backlog(self._record.load_checkpoint())
+        self._live: Backlog | None = None
+
+    def run(self, is_stopped: Callable[[], bool], *, once: bool = False) -> bool:
+        """Deliver until told to stop, and return whether nothing is owed of what was read.
+
+        Args:
+            is_stopped: Asked a few times a second.
+            once: Stop as soon as everything that was there is settled, or the receiver does not take it.
+
+        Raises:
+            BusyError: Another process delivers to the same destination.
+            JournalError: The journal or the delivery record cannot be read.
+        """
+        with self._record.owned():
+            try:
+                is_done = False
+                while not is_stopped() and not is_done:
+                    is_done = self._turn(once=once)
+            finally:
+                self._save_checkpoint()
+                self._record.close()
+                self._backlog.close()
+                if self._live is not None:
+                    self._live.close()
+        return not self._outbox and not any(run.is_ended for run in self._backlog.runs)
+
+    def _turn(self, *, once: bool) -> bool:
+        """Read on, send, and tell whether it is done."""
+        if self._clock.monotonic() < self._retry_at:
+            if once and self._backoff.is_on:
+                return True
+            self._backlog.wait(_POLL_SECONDS)
+            return False
+        is_more = self._read()
+        self._send()
+        now = self._clock.monotonic()
+        if now >= self._checkpoint_at:
+            self._save_checkpoint()
+            self._checkpoint_at = now + _CHECKPOINT_SECONDS
+        if is_more or self._backoff.is_on:
+            return False
+        if now >= self._finalize_at:
+            self._finalize_at = now + _FINALIZE_SECONDS
+            # What ends a run here is read and sent like any other event.
+            if self._finalize():
+                return False
+        if self._again_at and now >= self._again_at:
+            self._start_again()
+        if once:
+            return True
+        self._backlog.wait(_POLL_SECONDS)
+        return False
+
+    def _read(self) -> bool:
+        """Read on and pack what is final, and tell whether there is more to read."""
+        if self._live is not None:
+            self._pack(self._live, is_at_end=not self._live.read(_BLOCKS))
+        is_more = self._backlog.read(_BLOCKS)
+        self._pack(self._backlog, is_at_end=not is_more)
+        if is_more and self._live is None:
+            # There is a lot: what begins from now on does not wait for it.
+            born_after = self._clock.now_unix_nano()
+            self._live = Backlog(self._path, Checkpoint(), start=None, born_after=born_after)
+        elif not is_more and self._live is not None:
+            self._live.close()
+            self._live = None
+        return is_more
+
+    def _pack(self, backlog: Backlog, *, is_at_end: bool) -> None:
+        for run in backlog.take_ended():
+            with self._guard.protect("projection"):
+                self._pack_ended(backlog, run)
+        if is_at_end:
+            now = self._clock.monotonic()
+            for run in list(backlog.runs):
+                if not run.is_ended:
+                    with self._guard.protect("projection"):
+                        self._pack_open(run, now)
+
+    def _pack_ended(self, backlog: Backlog, run: Run) -> None:
+        trace = project(run.events)
+        # Its lines are in the journal: what waits for a receiver need not be in memory too.
+        run.events = []
+        fate: Fate | None = _fate_without_delivery(trace)
+        if trace is None or fate is not None:
+            self._settle_run(backlog, run, fate or "delivered")
+            return
+        owed = [span for span in trace.spans if not self._settled.has(run.run_id, (span.span_id,))]
+        if not owed:
+            self._settle_run(backlog, run, "parked" if self._settled.parked.get(run.run_id) else "delivered")
+            return
+        self._ended[run.run_id] = backlog, run, {span.span_id for span in owed}
+        self._put(trace, owed)
+
+    def _pack_open(self, run: Run, now: float) -> None:
+        run.seen_at = run.seen_at or now
+        is_marker_due = not run.is_marked and now - run.seen_at >= _MARKER_SECONDS
+        if not run.closed and not is_marker_due:
+            return
+        trace = project(run.events, closed_by=run.closed)
+        run.closed = set()
+        if trace is None or _fate_without_delivery(trace) is not None:
+            run.is_marked = True
+            return
+        spans = list(trace.stages)
+        if is_marker_due and trace.marker is not None:
+            run.is_marked = True
+            spans.append(trace.marker)
+        self._put(trace, [span for span in spans if not self._settled.has(run.run_id, (span.span_id,))])
+
+    def _put(self, trace: RunTrace, spans: Sequence[Span]) -> None:
+        """Put spans on the way, unless they are."""
+        spans = [span for span in spans if span.span_id not in self._on_the_way]
+        if spans:
+            self._on_the_way.update(span.span_id for span in spans)
+            self._outbox.append(pack(trace, spans))
+
+    def _send(self) -> None:
+        while self._outbox and self._clock.monotonic() >= self._retry_at:
+            batch = batch_of(self._outbox)
+            for _ in batch:
+                self._outbox.popleft()
+            for parcels, answer in send(self._sink, batch, lambda: None):
+                self._take_answer(parcels, answer)
+
+    def _take_answer(self, parcels: Sequence[Parcel], answer: Answer) -> None:
+        self.counts[answer.kind] += 1
+        self.refusal = "" if answer.kind == "acknowledged" else answer.message
+        if answer.kind in ("retry", "misconfigured"):
+            self._outbox.extendleft(reversed(parcels))
+            self._retry_at = self._clock.monotonic() + self._backoff.next_pause(answer)
+            self._guard.report(answer.kind, f"{self._sink.destination}: {answer.message}: runs stay owed")
+            return
+        self._backoff.reset()
+        span_ids = {span_id for parcel in parcels for span_id in parcel.span_ids}
+        self._on_the_way -= span_ids
+        if answer.kind == "acknowledged" or answer.is_final:
+            self._record.settle(parcels, answer)
+            self._settled.add(parcels, answer)
+            if answer.kind == "acknowledged":
+                self.counts["spans"] += len(span_ids)
+            else:
+                self._guard.report(
+                    "parked", f"{self._sink.destination}: {len(span_ids)} spans parked: {answer.message}"
+                )
+            for parcel in parcels:
+                self._note_settled(parcel)
+        else:
+            self._again_at = self._again_at or self._clock.monotonic() + _AGAIN_SECONDS
+            self._guard.report("failed", f"{self._sink.destination}: {answer.message}: tried again later")
+
+    def _note_settled(self, parcel: Parcel) -> None:
+        if parcel.run_id not in self._ended:
+            return
+        backlog, run, waiting = self._ended[parcel.run_id]
+        waiting.difference_update(parcel.span_ids)
+        if not waiting:
+            del self._ended[parcel.run_id]
+            self._settle_run(backlog, run, "parked" if self._settled.parked.get(run.run_id) else "delivered")
+
+    def _settle_run(self, backlog: Backlog, run: Run, fate: Fate) -> None:
+        backlog.settle(run, fate)
+        if backlog is self._backlog:
+            self.counts[fate] += 1
+            # Only as long as the other one may come upon it.
+            self._settled.acknowledged.pop(run.run_id, None)
+
+    def _save_checkpoint(self) -> None:
+        try:
+            self._record.save_checkpoint(*self._backlog.advance())
+        except (OSError, JournalError) as error:
+            # What is acknowledged is on record all the same: the next one reads a little more.
+            self._guard.report("checkpoint", f"delivery to {self._sink.destination}: {error}")
+
+    def _finalize(self) -> int:
+        """End the runs that nobody will end, and return how many they were."""
+        count = 0
+        now = self._clock.now_unix_nano()
+        for run in self._backlog.runs:
+            if run.is_ended or run.run_id in self._ended:
+                continue
+            verdict = abandoned(run.events, now_unix_nano=now, silent_seconds=self._silent_seconds)
+            if verdict is not None:
+                with self._guard.protect("finalize"):
+                    append_end(self._path, verdict)
+                    count += 1
+        self.counts["abandoned"] += count
+        return count
+
+    def _start_again(self) -> None:
+        """Read again what is not settled, because some of it failed."""
+        self._again_at = 0.0
+        checkpoint, passed = self._backlog.advance()
+        self._record.save_checkpoint(checkpoint, passed)
+        self._backlog.close()
+        self._settled = self._record.load()
+        self._ended.clear()
+        self._backlog = self._open_backlog(checkpoint)
+
+    def _open_backlog(self, checkpoint: Checkpoint) -> Backlog:
+        return Backlog(self._path, checkpoint, start=checkpoint.cursor)
+
+
+def _fate_without_delivery(trace: RunTrace | None) -> Fate | None:
+    """Return what becomes of a run that is not delivered; None when it is."""
+    if trace is None:
+        return None
+    if trace.native:
+        return "native"
+    return None if trace.sampled else "unsampled"
