@@ -45,12 +45,14 @@ def trace_id(job_id: str, run_id: str) -> str:
 
 def span_id(run_id: str, *role: str) -> str:
     """Return the 16 hex digits of the span with that role (`"root"`, `"marker"`, `"stage", name, event id`)."""
-    return _hashed(8, _span_prefix(run_id) + b"".join(map(_prefixed, role)))
+    *words, last = role
+    return _hashed(8, _prefix("otel_patterns/span/1", run_id) + _prefix(*words) + _prefixed(last))
 
 
 @lru_cache(256)
-def _span_prefix(run_id: str) -> bytes:
-    return _prefixed("otel_patterns/span/1") + _prefixed(run_id)
+def _prefix(*parts: str) -> bytes:
+    # Remembered, because the spans of a run share the first parts, and those of a stage in all runs the next.
+    return b"".join(map(_prefixed, parts))
 
 
 def _prefixed(part: str) -> bytes:
@@ -68,7 +70,7 @@ def _hashlib() -> ModuleType:
 
 
 def _digest(size: int, *parts: str) -> str:
-    return _hashed(size, b"".join(map(_prefixed, parts)))
+    return _hashed(size, _prefix(*parts))
 
 
 def _hashed(size: int, data: bytes) -> str:
