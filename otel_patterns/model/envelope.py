@@ -108,6 +108,17 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
 ) -> dict[str, Any]:
     """Return the nine keys of a new event, in order; whatever its details hold is converted.
 
+    Args:
+        event_id: `EVT-` and a ULID that a clock has made: it keeps its rule, and is not checked.
+        time_unix_nano: When it happened, in nanoseconds since 1970.
+        event_type: One of the ten types.
+        job_id: `JOB-…`.
+        pattern_run_id: `PRUN-…`.
+        pattern_id: `PAT-…`.
+        status: One of the statuses of an event.
+        details: Any mapping.
+        step_id: `STEP-…` or None.
+
     Raises:
         InvalidEventError: A part breaks its rule.
     """
@@ -131,7 +142,8 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
         type(event_type) is str
         and event_type in names.LIFECYCLE_RANK
         and _are_texts(job_id, pattern_run_id, pattern_id, status, step_id)
-        and are_good(event_id, job_id, pattern_run_id, pattern_id, status, step_id)
+        and status in _STATUSES
+        and _are_good_of_run(job_id, pattern_run_id, pattern_id, step_id)
         and type(converted) is dict
         and 0 <= time_unix_nano < END_UNIX_NANO
     ):

@@ -78,34 +78,41 @@ def _plain(value: Any, depth: int) -> Any:
     Every event passes here: this takes a fifth of the time of the whole rule.
     """
     kind = type_of(value)
-    if kind is dict and depth < _PLAIN_DEPTH:
-        members: dict[str, Any] = {}
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
-                return _ODD
-            if type(item) is str and item.isascii():
-                # Most of them, without the cost of a call.
-                members[key] = item
-            elif (plain := _plain(item, depth + 1)) is _ODD:
-                return _ODD
-            else:
-                members[key] = plain
-        return members
-    if kind is int:
-        return value if _INT64_MIN <= value <= _INT64_MAX else _ODD
-    if kind is list and depth < _PLAIN_DEPTH:
+    if depth == _PLAIN_DEPTH or (kind is not dict and kind is not list):
+        return _ODD
+    if kind is list:
         items: list[Any] = []
         for item in value:
-            plain = item if type(item) is str and item.isascii() else _plain(item, depth + 1)
+            is_plain = _PLAIN_SCALARS.get(type_of(item))
+            plain = item if is_plain is not None and is_plain(item) else _plain(item, depth + 1)
             if plain is _ODD:
                 return _ODD
             items.append(plain)
         return items
-    if kind is float:
-        return value if math.isfinite(value) else _ODD
-    if value is None or kind is bool or (kind is str and value.isascii()):
-        return value
-    return _ODD
+    members: dict[str, Any] = {}
+    for key, item in value.items():
+        if type(key) is not str or not key.isascii():
+            return _ODD
+        is_plain = _PLAIN_SCALARS.get(type_of(item))
+        plain = item if is_plain is not None and is_plain(item) else _plain(item, depth + 1)
+        if plain is _ODD:
+            return _ODD
+        members[key] = plain
+    return members
+
+
+def _fits(value: int) -> bool:
+    return _INT64_MIN <= value <= _INT64_MAX
+
+
+# By its type, what tells whether a scalar is itself by the rule.
+_PLAIN_SCALARS: Final[dict[object, Callable[[Any], bool]]] = {
+    str: str.isascii,
+    int: _fits,
+    float: math.isfinite,
+    bool: frozenset({False, True}).__contains__,
+    type(None): frozenset({None}).__contains__,
+}
 
 
 def as_object(value: object) -> dict[str, Any] | None:
@@ -157,7 +164,7 @@ def _convert(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:
 
 
 def _integer(value: int) -> int | str:
-    if _INT64_MIN <= value <= _INT64_MAX:
+    if _fits(value):
         return value
     return str(value) if value.bit_length() <= _MAX_DECIMAL_BITS else hex(value)
 

@@ -150,9 +150,8 @@ class Origin:
             return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, _is_sampled(parent)
         if resource is not self._converted_from:
             self._converted, self._converted_from = to_json_object(dict(resource.attributes)), resource
-        from opentelemetry.sdk.trace.sampling import DEFAULT_ON  # noqa: PLC0415  # see the module's docstring
-
-        if sampler is DEFAULT_ON:
+        # Loaded, because the sampler is one of it. An import statement in each run takes longer than to ask for it.
+        if sampler is sys.modules["opentelemetry.sdk.trace.sampling"].DEFAULT_ON:
             # What it would say: it asks nobody, and asking it takes longer than writing the event.
             return self._converted, _is_sampled(parent)
         from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring
