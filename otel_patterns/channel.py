@@ -55,6 +55,7 @@ class Channel:
         """Replace locks that a thread of the parent may have held."""
         self._lock = threading.RLock()
         self.guard.adopt_after_fork()
+        self.origin.adopt_after_fork()
 
     def _start_delivery(self, route: Route) -> None:
         # A journal whose runs go nowhere needs no protobuf and no HTTP client.

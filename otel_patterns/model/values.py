@@ -93,6 +93,10 @@ def _plain(value: Any, depth: int) -> Any:
     for key, item in value.items():
         if type(key) is not str or not key.isascii():
             return _ODD
+        if type(item) is str and item.isascii():
+            # Most of them.
+            members[key] = item
+            continue
         is_plain = _PLAIN_SCALARS.get(type_of(item))
         plain = item if is_plain is not None and is_plain(item) else _plain(item, depth + 1)
         if plain is _ODD:
