@@ -15,8 +15,8 @@ STEP_ID_PATTERN: Final = f"^STEP-{_SUFFIX}$"
 PATTERN_ID_PATTERN: Final = "^PAT-[A-Z0-9-]+$"
 
 _ULID: Final = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
-# A ULID is written in Crockford's digits, Python reads 0 to 9 and A to V.
-_DIGITS: Final = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+# A ULID is written in Crockford's digits, Python reads 0 to 9 and A to V. Bytes are translated sooner than text.
+_DIGITS: Final = bytes.maketrans(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", b"0123456789ABCDEFGHIJKLMNOPQRSTUV")
 _ULID_RANDOM_BITS: Final = 80
 
 
@@ -24,7 +24,7 @@ def ulid_number(text: str) -> int | None:
     """Return the 128 bits of a ULID, or None when `text` is no ULID or zero (a trace id must not be zero)."""
     if _ULID.fullmatch(text) is None:
         return None
-    return int(text.translate(_DIGITS), 32) or None
+    return int(text.encode().translate(_DIGITS), 32) or None
 
 
 def ulid_unix_nano(run_id: str) -> int | None:

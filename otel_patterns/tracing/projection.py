@@ -382,6 +382,8 @@ def _add_scalars(
 def _scalar(value: Any) -> str | bool | int | float | None:
     """Return a scalar as an attribute value, its text cut; None for null, array and object."""
     kind = type_of(value)
+    if kind is str:
+        return cut_text(value)
     if kind is float or kind is bool or (kind is int and fits(value)):
         return value
     scalar = scalar_of(value)

@@ -195,7 +195,7 @@ def _attributes(tag: bytes, attributes: Attributes) -> bytes:
             data = value.encode()
             parts += _TEXT_HEADS[tag, key, len(data)], data
         else:
-            parts += tag, _KEY_VALUES[type(value)][key, value]
+            parts.append(_ATTRIBUTES[type(value)][tag, key, value])
     return b"".join(parts)
 
 
@@ -211,18 +211,16 @@ def _text_head(kind: tuple[bytes, str, int]) -> bytes:
 _TEXT_HEADS: Final = _Cache(_text_head)
 
 
-def _key_value(attribute: tuple[str, AttributeValue]) -> bytes:
-    """Return a KeyValue behind its size."""
-    key, value = attribute
-    data = _value(value)
-    message = _word(_KEY, key) + _VALUE + _VARINTS[len(data)] + data
-    return _VARINTS[len(message)] + message
+def _attribute(attribute: tuple[bytes, str, AttributeValue]) -> bytes:
+    """Return a KeyValue behind its tag and size."""
+    tag, key, value = attribute
+    return _sized(tag, _word(_KEY, key) + _sized(_VALUE, _value(value)))
 
 
 # A cache for each type, because 1 and True are one key to a dict. So are 0.0 and -0.0, (1,) and (True,): no cache.
-_NOT_CACHED: Final = _Cache(_key_value, limit=0)
-_KEY_VALUES: Final = defaultdict[type, _Cache["tuple[str, AttributeValue]"]](
-    lambda: _NOT_CACHED, {kind: _Cache(_key_value) for kind in (int, bool)}
+_NOT_CACHED: Final = _Cache(_attribute, limit=0)
+_ATTRIBUTES: Final = defaultdict[type, _Cache["tuple[bytes, str, AttributeValue]"]](
+    lambda: _NOT_CACHED, {kind: _Cache(_attribute) for kind in (int, bool)}
 )
 
 
