@@ -99,7 +99,7 @@ class Channel:
         if AppendedIds.wanted and receipt.state != "lost":
             self.journal.appended.add(document["event_id"])
         try:
-            if receipt.state == "journaled" and (job_scoped or self._is_job_scoped):
+            if (job_scoped or self._is_job_scoped) and receipt.state == "journaled":
                 append_to_job(self.journal, document["job_id"], line)
             if self.delivery is not None:
                 self._notify(self.delivery, document, receipt, is_first=is_first)

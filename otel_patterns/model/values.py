@@ -41,7 +41,7 @@ _MAX_DECIMAL_BITS: Final = 13_288
 _PLAIN_DEPTH: Final = 8
 # `type`, for a type checker that knows nothing of the value; a cast would be one call more.
 type_of: Final = cast("Callable[[object], object]", type)
-_ODD: Final = object()
+_ODD: Final[Any] = object()
 _CYCLE: Final = "<cycle>"
 _TOO_DEEP: Final = "<too deep>"
 
@@ -66,7 +66,7 @@ def to_json_object(value: Mapping[Any, Any]) -> dict[str, JsonValue]:
         plain = _ODD
     if plain is not _ODD:
         # Plain is only a dict: of another mapping the whole rule has more to say.
-        return cast("dict[str, JsonValue]", plain)
+        return plain
     converted = to_json_value(value)
     members = as_object(converted)
     return {"value": converted} if members is None else members
@@ -121,12 +121,12 @@ _PLAIN_SCALARS: Final[dict[object, Callable[[Any], bool]]] = {
 
 def as_object(value: object) -> dict[str, Any] | None:
     """Return a JSON value that is an object as one, else None."""
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
 
 
 def as_list(value: object) -> list[Any] | None:
     """Return a JSON value that is an array as a list, else None."""
-    return cast("list[Any]", value) if isinstance(value, list) else None
+    return value if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
 
 
 def clean_text(text: str) -> str:
