@@ -64,6 +64,7 @@ class Channel:
         """Replace locks that a thread of the parent may have held."""
         self._lock = threading.RLock()
         self.guard.adopt_after_fork()
+        self.origin.adopt_after_fork()
 
     def _start_delivery(self, route: Route) -> None:
         # A journal whose runs go nowhere needs no protobuf and no HTTP client.
@@ -114,7 +115,7 @@ class Channel:
         if AppendedIds.wanted and receipt.state != "lost":
             self.journal.appended.add(document["event_id"])
         try:
-            if receipt.state == "journaled" and (job_scoped or self._is_job_scoped):
+            if (job_scoped or self._is_job_scoped) and receipt.state == "journaled":
                 append_to_job(self.journal, document["job_id"], line)
             if self.delivery is not None:
                 self._notify(self.delivery, document, receipt, is_first=is_first)

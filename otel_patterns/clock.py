@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
@@ -34,7 +34,7 @@ class Clock:
         self._making = False
         self._last = 0
         self._head = (-1, "")
-        self._made: deque[str] = deque(maxlen=_REMEMBERED)
+        self._made: OrderedDict[str, None] = OrderedDict()
 
     def now_unix_nano(self) -> int:
         """Return the wall clock in nanoseconds since 1970."""
@@ -51,7 +51,10 @@ class Clock:
     def new_ulid(self) -> str:
         """Return a ULID with fresh randomness."""
         ulid = encode_ulid((self.now_unix_nano() // 1_000_000) << _RANDOM_BITS | self.random_bits())
-        self._made.append(ulid)
+        self._made[ulid] = None
+        if len(self._made) > _REMEMBERED:
+            # The eldest, in one step: other threads make ids as well.
+            self._made.popitem(last=False)
         return ulid
 
     def made(self, ulid: str) -> bool:
@@ -69,21 +72,21 @@ class Clock:
                 return encode_ulid((self.now_unix_nano() // 1_000_000) << _RANDOM_BITS | self.random_bits())
             self._making = True
             try:
-                return self._next()
+                milliseconds = self.now_unix_nano() // 1_000_000
+                last = self._last + 1
+                if milliseconds > self._last >> _RANDOM_BITS:
+                    last = milliseconds << _RANDOM_BITS | self.random_bits()
+                self._last = last
+                head, text = self._head
+                if head != last >> _TAIL_BITS:
+                    # All but the last characters of the ids of one millisecond are the same.
+                    head = last >> _TAIL_BITS
+                    text = encode_ulid(head << _TAIL_BITS)[:-_TAIL_LENGTH]
+                    self._head = (head, text)
+                tail = last & _TAIL_MASK
+                return f"{text}{_PAIRS[tail >> 10]}{_PAIRS[tail & 1023]}"
             finally:
                 self._making = False
-
-    def _next(self) -> str:
-        milliseconds = self.now_unix_nano() // 1_000_000
-        if milliseconds > self._last >> _RANDOM_BITS:
-            self._last = milliseconds << _RANDOM_BITS | self.random_bits()
-        else:
-            self._last += 1
-        head, tail = self._last >> _TAIL_BITS, self._last & _TAIL_MASK
-        if head != self._head[0]:
-            # All but the last characters of the ids of one millisecond are the same.
-            self._head = (head, encode_ulid(head << _TAIL_BITS)[:-_TAIL_LENGTH])
-        return f"{self._head[1]}{_PAIRS[tail >> 10]}{_PAIRS[tail & 1023]}"
 
     def forget(self) -> None:
         """Start a new monotonic sequence with a new lock, as a forked child must: it shares the parent's last id."""

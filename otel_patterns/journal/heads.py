@@ -35,12 +35,14 @@ class Details(msgspec.Struct, gc=False):
 
     def outputs(self) -> dict[str, Any]:
         """Return those that are outputs, as far as they are there."""
-        found = {
-            "exit_code": self.exit_code,
-            "duration_seconds": self.duration_seconds,
-            "result_summary": self.result_summary,
-        }
-        return {name: value for name, value in found.items() if value is not msgspec.UNSET}
+        found: dict[str, Any] = {}
+        if self.exit_code is not msgspec.UNSET:
+            found["exit_code"] = self.exit_code
+        if self.duration_seconds is not msgspec.UNSET:
+            found["duration_seconds"] = self.duration_seconds
+        if self.result_summary is not msgspec.UNSET:
+            found["result_summary"] = self.result_summary
+        return found
 
 
 class Head(msgspec.Struct, gc=False):
@@ -111,8 +113,9 @@ def decode_block(start: int, data: bytes) -> Block | None:
         return None
     heads, timestamps = decoded
     in_our_form = are_in_our_form(timestamps)
-    is_good = (in_our_form or are_timestamps(timestamps)) and _have_good_ids(heads)
-    return _block(heads, start, start + len(data), timestamps, in_our_form=in_our_form) if is_good else None
+    event_ids = [head.event_id for head in heads]
+    is_good = (in_our_form or are_timestamps(timestamps)) and _have_good_ids(event_ids, heads)
+    return _block(heads, start, start + len(data), event_ids, timestamps, in_our_form=in_our_form) if is_good else None
 
 
 def decode_records(data: bytes) -> list[EventRecord] | None:
@@ -126,7 +129,7 @@ def decode_records(data: bytes) -> list[EventRecord] | None:
         if time is None or record.time_unix_nano or record.status not in _STATUSES:
             return None
         record.time_unix_nano = time
-    return records if _have_good_ids(records) else None
+    return records if _have_good_ids([record.event_id for record in records], records) else None
 
 
 _Decoded = TypeVar("_Decoded", Head, EventRecord)
@@ -151,9 +154,9 @@ def _decode_lines(decode: Callable[[bytes], _Decoded], data: bytes) -> tuple[lis
     return decoded, [event.timestamp for event in decoded]
 
 
-def _have_good_ids(events: Sequence[Head] | Sequence[EventRecord]) -> bool:
+def _have_good_ids(event_ids: Sequence[str], events: Sequence[Head] | Sequence[EventRecord]) -> bool:
     return are_ids(
-        [event.event_id for event in events],
+        event_ids,
         {event.pattern_run_id for event in events},
         {event.job_id for event in events},
         {event.pattern_id for event in events},
@@ -165,12 +168,16 @@ def block_of(found: Sequence[tuple[Line, dict[str, Any]]]) -> Block:
     """Return events that were parsed one by one, at least one."""
     heads = [_head_of(document) for _, document in found]
     timestamps = [head.timestamp for head in heads]
-    return _block(heads, found[0][0].offset, found[-1][0].end, timestamps, in_our_form=are_in_our_form(timestamps))
+    event_ids = [head.event_id for head in heads]
+    in_our_form = are_in_our_form(timestamps)
+    return _block(heads, found[0][0].offset, found[-1][0].end, event_ids, timestamps, in_our_form=in_our_form)
 
 
-def _block(heads: list[Head], start: int, end: int, timestamps: Sequence[str], *, in_our_form: bool) -> Block:
+def _block(
+    heads: list[Head], start: int, end: int, event_ids: Sequence[str], timestamps: Sequence[str], *, in_our_form: bool
+) -> Block:
     is_rising = in_our_form and all(map(lt, timestamps, timestamps[1:]))
-    return Block(heads, start, end, in_our_form, is_rising, len({head.event_id for head in heads}) == len(heads))
+    return Block(heads, start, end, in_our_form, is_rising, len(set(event_ids)) == len(heads))
 
 
 def _head_of(document: dict[str, Any]) -> Head:

@@ -116,8 +116,10 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         self.is_distinct = block.is_distinct and not self.blocks
         self.events += [head.event_id for head in heads]
         self.blocks += (number,)
-        for head in [head for head in heads if head.event_type in _TELLING]:
+        for head in heads:
             event_type = head.event_type
+            if event_type not in _TELLING:
+                continue
             if event_type == names.SELECTION_RESOLVED:
                 if not self.is_resolved:
                     self.is_resolved, self.pattern_id = True, head.pattern_id

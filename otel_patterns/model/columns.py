@@ -27,6 +27,7 @@ _STEP_IDS: Final = _many(ids.STEP_ID_PATTERN)
 # Bytes are translated in a fifth of the time of text.
 _ZEROS: Final = b"0000-00-00T00:00:00.000000Z\n"
 _AS_ZERO: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_TENS: Final = b"012345"
 _DAY_LENGTH, _MINUTE_AT, _SECOND_AT = 10, 14, 17
 _XS: Final = b"XXX-" + b"X" * 26 + b"\n"
 _LETTERS_AND_DIGITS: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -41,7 +42,10 @@ def are_timestamps(texts: Collection[str]) -> bool:
 def are_in_our_form(texts: Sequence[str]) -> bool:
     """Tell whether all texts are timestamps as `format_timestamp` writes them."""
     joined = _joined(texts)
-    if not texts or not joined.isascii() or joined.encode().translate(_AS_ZERO) != _ZEROS * len(texts):
+    if not texts or not joined.isascii():
+        return False
+    data = joined.encode()
+    if data.translate(_AS_ZERO) != _ZEROS * len(texts):
         return False
     earliest, latest = min(texts), max(texts)
     if earliest[:_DAY_LENGTH] != latest[:_DAY_LENGTH]:
@@ -50,8 +54,8 @@ def are_in_our_form(texts: Sequence[str]) -> bool:
     return (
         is_timestamp(earliest)
         and is_timestamp(latest)
-        and max(joined[_MINUTE_AT :: len(_ZEROS)]) < "6"
-        and max(joined[_SECOND_AT :: len(_ZEROS)]) < "6"
+        and not data[_MINUTE_AT :: len(_ZEROS)].strip(_TENS)
+        and not data[_SECOND_AT :: len(_ZEROS)].strip(_TENS)
     )
 
 

@@ -65,17 +65,12 @@ def is_event(document: dict[str, Any]) -> bool:
     status, step_id = get("status"), get("step_id")
     return (
         type(get("details")) is dict
-        and type(event_id) is type(get("event_type")) is type(timestamp) is str
-        and _are_texts(job_id, run_id, pattern_id, status, step_id)
+        # Asked before `are_good`: the hash of a subclass of str may do anything.
+        and type(event_id) is type(get("event_type")) is type(timestamp) is type(status) is str
+        and type(run_id) is type(job_id) is type(pattern_id) is str
+        and (step_id is None or type(step_id) is str)
         and is_timestamp(timestamp)
         and are_good(event_id, job_id, run_id, pattern_id, status, step_id)
-    )
-
-
-def _are_texts(job_id: object, run_id: object, pattern_id: object, status: object, step_id: object) -> bool:
-    # Asked before `are_good`: the hash of a subclass of str may do anything.
-    return type(run_id) is type(job_id) is type(pattern_id) is type(status) is str and (
-        step_id is None or type(step_id) is str
     )
 
 
@@ -108,6 +103,17 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
 ) -> dict[str, Any]:
     """Return the nine keys of a new event, in order; whatever its details hold is converted.
 
+    Args:
+        event_id: `EVT-` and a ULID that a clock has made: it keeps its rule, and is not checked.
+        time_unix_nano: When it happened, in nanoseconds since 1970.
+        event_type: One of the ten types.
+        job_id: `JOB-…`.
+        pattern_run_id: `PRUN-…`.
+        pattern_id: `PAT-…`.
+        status: One of the statuses of an event.
+        details: Any mapping.
+        step_id: `STEP-…` or None.
+
     Raises:
         InvalidEventError: A part breaks its rule.
     """
@@ -115,7 +121,7 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
     if details is None:
         converted = {}
     elif type(details) is dict or isinstance(details, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-        converted = to_json_object(cast("Mapping[str, Any]", details))
+        converted = to_json_object(converted)
     document: dict[str, Any] = {
         "event_id": event_id,
         "event_type": event_type,
@@ -128,10 +134,12 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
         "step_id": step_id,
     }
     if (
-        type(event_type) is str
+        # Asked first: the hash of a subclass of str may do anything.
+        type(event_type) is type(status) is type(pattern_run_id) is type(job_id) is type(pattern_id) is str
+        and (step_id is None or type(step_id) is str)
         and event_type in names.LIFECYCLE_RANK
-        and _are_texts(job_id, pattern_run_id, pattern_id, status, step_id)
-        and are_good(event_id, job_id, pattern_run_id, pattern_id, status, step_id)
+        and status in _STATUSES
+        and _are_good_of_run(job_id, pattern_run_id, pattern_id, step_id)
         and type(converted) is dict
         and 0 <= time_unix_nano < END_UNIX_NANO
     ):

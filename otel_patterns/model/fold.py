@@ -232,12 +232,15 @@ def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run gave that an event of this type, with these details, ended."""
     if event_type not in _ENDS_EXECUTION:
         return {}
-    outputs = {name: details[name] for name in ("exit_code", "duration_seconds") if name in details}
+    outputs: dict[str, Any] = {}
+    for name in ("exit_code", "duration_seconds"):
+        if name in details:
+            outputs[name] = details[name]
     summary = details.get("result_summary")
     if (members := as_object(summary)) is not None:
-        # What the event itself says goes before what its summary says.
-        outputs.update({name: value for name, value in members.items() if name not in outputs})
-    elif summary is not None:
+        # What the event itself says goes before what its summary says, in place and in value.
+        return {**outputs, **members, **outputs}
+    if summary is not None:
         outputs["result_summary"] = summary
     return outputs
 

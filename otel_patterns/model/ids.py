@@ -15,8 +15,8 @@ STEP_ID_PATTERN: Final = f"^STEP-{_SUFFIX}$"
 PATTERN_ID_PATTERN: Final = "^PAT-[A-Z0-9-]+$"
 
 _ULID: Final = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
-# A ULID is written in Crockford's digits, Python reads 0 to 9 and A to V.
-_DIGITS: Final = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+# A ULID is written in Crockford's digits, Python reads 0 to 9 and A to V. Bytes are translated sooner than text.
+_DIGITS: Final = bytes.maketrans(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", b"0123456789ABCDEFGHIJKLMNOPQRSTUV")
 _ULID_RANDOM_BITS: Final = 80
 
 
@@ -24,7 +24,7 @@ def ulid_number(text: str) -> int | None:
     """Return the 128 bits of a ULID, or None when `text` is no ULID or zero (a trace id must not be zero)."""
     if _ULID.fullmatch(text) is None:
         return None
-    return int(text.translate(_DIGITS), 32) or None
+    return int(text.encode().translate(_DIGITS), 32) or None
 
 
 def ulid_unix_nano(run_id: str) -> int | None:
@@ -45,12 +45,14 @@ def trace_id(job_id: str, run_id: str) -> str:
 
 def span_id(run_id: str, *role: str) -> str:
     """Return the 16 hex digits of the span with that role (`"root"`, `"marker"`, `"stage", name, event id`)."""
-    return _hashed(8, _span_prefix(run_id) + b"".join(map(_prefixed, role)))
+    *words, last = role
+    return _hashed(8, _prefix("otel_patterns/span/1", run_id) + _prefix(*words) + _prefixed(last))
 
 
 @lru_cache(256)
-def _span_prefix(run_id: str) -> bytes:
-    return _prefixed("otel_patterns/span/1") + _prefixed(run_id)
+def _prefix(*parts: str) -> bytes:
+    # Remembered, because the spans of a run share the first parts, and those of a stage in all runs the next.
+    return b"".join(map(_prefixed, parts))
 
 
 def _prefixed(part: str) -> bytes:
@@ -68,7 +70,7 @@ def _hashlib() -> ModuleType:
 
 
 def _digest(size: int, *parts: str) -> str:
-    return _hashed(size, b"".join(map(_prefixed, parts)))
+    return _hashed(size, _prefix(*parts))
 
 
 def _hashed(size: int, data: bytes) -> str:

@@ -61,6 +61,7 @@ class Origin:
         self._clock = clock
         self._seen: OrderedDict[str, Joined | None] = OrderedDict()
         self._provider = tracer_provider
+        # Zero: what this process is has to be asked.
         self._pid = 0
         self._writer: dict[str, Any] = {}
         self._resource: Resource | None = None
@@ -72,11 +73,15 @@ class Origin:
 
     def knows(self, run_id: str) -> bool:
         """Tell whether this process has emitted an event of the run, and it has not ended."""
-        return run_id in self._seen and self._pid == os.getpid()
+        return self._pid != 0 and run_id in self._seen
+
+    def adopt_after_fork(self) -> None:
+        """Know no run any more: the parent has recorded itself, and the child must record what it is."""
+        self._pid = 0
 
     def is_first(self, run_id: str) -> bool:
         """Tell whether this is the first event of the run in this process, and remember that there was one."""
-        if self._pid != os.getpid():
+        if not self._pid:
             self._pid = os.getpid()
             self._seen = OrderedDict()
             self._writer = writer_of(self._pid)
@@ -150,9 +155,8 @@ class Origin:
             return {names.ATTR_SERVICE_NAME: names.UNKNOWN_SERVICE}, _is_sampled(parent)
         if resource is not self._converted_from:
             self._converted, self._converted_from = to_json_object(dict(resource.attributes)), resource
-        from opentelemetry.sdk.trace.sampling import DEFAULT_ON  # noqa: PLC0415  # see the module's docstring
-
-        if sampler is DEFAULT_ON:
+        # Loaded, because the sampler is one of it. An import statement in each run takes longer than to ask for it.
+        if sampler is sys.modules["opentelemetry.sdk.trace.sampling"].DEFAULT_ON:
             # What it would say: it asks nobody, and asking it takes longer than writing the event.
             return self._converted, _is_sampled(parent)
         from opentelemetry.context import Context  # noqa: PLC0415  # see the module's docstring

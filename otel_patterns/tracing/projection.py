@@ -19,7 +19,7 @@ from ..model.encoding import encode_json
 from ..model.fold import ABANDONED, error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
 from ..model.values import clean_text, type_of
-from .recorded import Recorded, read_recorded, scalar_of, span_part
+from .recorded import Recorded, fits, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
 
 if TYPE_CHECKING:
@@ -382,7 +382,9 @@ def _add_scalars(
 def _scalar(value: Any) -> str | bool | int | float | None:
     """Return a scalar as an attribute value, its text cut; None for null, array and object."""
     kind = type_of(value)
-    if kind is float or kind is bool:
+    if kind is str:
+        return cut_text(value)
+    if kind is float or kind is bool or (kind is int and fits(value)):
         return value
     scalar = scalar_of(value)
     return cut_text(scalar) if isinstance(scalar, str) else scalar

@@ -32,6 +32,10 @@ def global_provider() -> object | None:
 
 def sdk_provider(provider: object | None) -> TracerProvider | None:
     """Return the SDK's provider behind any wrappers; None when there is none."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is not None and type(provider) is trace.ProxyTracerProvider:
+        # The API's own, which stands there as long as nobody has set one. Each run begins with this question.
+        return None
     return cast("TracerProvider | None", _behind_wrappers(provider, _PROVIDER_PARTS, _WRAPPED_PROVIDERS))
 
 

@@ -101,13 +101,13 @@ def span_part(event: Event, target: str) -> tuple[Attributes, tuple[SpanEvent, .
 def attributes_of(value: object) -> Attributes:
     """Return those members of a JSON object that an attribute can hold."""
     members = as_object(value) or {}
-    return tuple(
-        [
-            (clean_text(key), attribute)
-            for key, item in members.items()
-            if key and (attribute := attribute_of(item)) is not None
-        ]
-    )
+    attributes: list[tuple[str, AttributeValue]] = []
+    for key, item in members.items():
+        # As `attribute_of` would, without a call for most of them: every run has a resource.
+        attribute = item if type(item) is str and item.isascii() else attribute_of(item)
+        if key and attribute is not None:
+            attributes.append((key if key.isascii() else clean_text(key), attribute))
+    return tuple(attributes)
 
 
 def attribute_of(value: object) -> AttributeValue | None:
@@ -128,9 +128,10 @@ def scalar_of(value: object) -> str | bool | int | float | None:
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, int):
-        return value if _fits(value) else to_json_value(value)
+        return value if fits(value) else to_json_value(value)
     return None
 
 
-def _fits(value: int) -> bool:
+def fits(value: int) -> bool:
+    """Tell whether an attribute can hold an integer."""
     return _INT64_MIN <= value <= _INT64_MAX

@@ -157,13 +157,16 @@ def _span(span: Span) -> bytes:
         _time(_SPAN_START, span.start_unix_nano),
         _time(_SPAN_END, span.end_unix_nano),
         _attributes(_SPAN_ATTRIBUTES, span.attributes),
-        *[_sized(_SPAN_EVENTS, _event(event)) for event in span.events],
-        *[_sized(_SPAN_LINKS, _link(link)) for link in span.links],
     ]
+    for event in span.events:
+        data = _event(event)
+        parts += _SPAN_EVENTS, _VARINTS[len(data)], data
+    if span.links:
+        parts += [_sized(_SPAN_LINKS, _link(link)) for link in span.links]
     if span.failed:
         message = _word(_STATUS_MESSAGE, span.status_description)
         parts.append(_sized(_SPAN_STATUS, message + _STATUS_CODE + _STATUS_CODE_ERROR))
-    parts.append(_SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE | (_IS_REMOTE if span.parent_is_remote else 0)))
+    parts.append(_REMOTE_FLAGS if span.parent_is_remote else _FLAGS)
     return b"".join(parts)
 
 
@@ -185,22 +188,39 @@ def _link(link: SpanLink) -> bytes:
 
 
 def _attributes(tag: bytes, attributes: Attributes) -> bytes:
-    encoded = [_KEY_VALUES[type(attribute[1])][attribute] for attribute in attributes]
-    return tag + tag.join(encoded) if encoded else b""
+    parts: list[bytes] = []
+    for key, value in attributes:
+        if type(value) is str:
+            # Most of them. What stands before a text is the same for all texts of its size.
+            data = value.encode()
+            parts += _TEXT_HEADS[tag, key, len(data)], data
+        else:
+            parts.append(_ATTRIBUTES[type(value)][tag, key, value])
+    return b"".join(parts)
 
 
-def _key_value(attribute: tuple[str, AttributeValue]) -> bytes:
-    """Return a KeyValue behind its size."""
-    key, value = attribute
-    data = _value(value)
-    message = _word(_KEY, key) + _VALUE + _VARINTS[len(data)] + data
-    return _VARINTS[len(message)] + message
+def _text_head(kind: tuple[bytes, str, int]) -> bytes:
+    """Return what stands before a text of this size in an attribute with this tag and key."""
+    tag, key, size = kind
+    head = _word(_KEY, key)
+    text = _VALUE_TEXT + _varint(size)
+    value = _VALUE + _varint(len(text) + size) + text
+    return tag + _varint(len(head) + len(value) + size) + head + value
+
+
+_TEXT_HEADS: Final = _Cache(_text_head)
+
+
+def _attribute(attribute: tuple[bytes, str, AttributeValue]) -> bytes:
+    """Return a KeyValue behind its tag and size."""
+    tag, key, value = attribute
+    return _sized(tag, _word(_KEY, key) + _sized(_VALUE, _value(value)))
 
 
 # A cache for each type, because 1 and True are one key to a dict. So are 0.0 and -0.0, (1,) and (True,): no cache.
-_NOT_CACHED: Final = _Cache(_key_value, limit=0)
-_KEY_VALUES: Final = defaultdict[type, _Cache["tuple[str, AttributeValue]"]](
-    lambda: _NOT_CACHED, {kind: _Cache(_key_value) for kind in (str, int, bool)}
+_NOT_CACHED: Final = _Cache(_attribute, limit=0)
+_ATTRIBUTES: Final = defaultdict[type, _Cache["tuple[bytes, str, AttributeValue]"]](
+    lambda: _NOT_CACHED, {kind: _Cache(_attribute) for kind in (int, bool)}
 )
 
 
@@ -230,13 +250,15 @@ def _word(tag: bytes, text: str) -> bytes:
 
 
 def _id(tag: bytes, digits: str) -> bytes:
-    return _sized(tag, bytes.fromhex(digits)) if digits else b""
+    return tag + _VARINTS[len(digits) // 2] + bytes.fromhex(digits) if digits else b""
 
 
 def _time(tag: bytes, unix_nano: int) -> bytes:
     return tag + _fixed64(unix_nano) if unix_nano else b""
 
 
+_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE)
+_REMOTE_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE | _IS_REMOTE)
 _SCOPE: Final = _sized(
     _SCOPE_SPANS_SCOPE, _word(_SCOPE_NAME, names.SCOPE_NAME) + _word(_SCOPE_VERSION, names.SCOPE_VERSION)
 )

@@ -185,6 +185,14 @@ def test_monotonic_ulids_are_the_numbers_counted_up(steps: list[int]) -> None:
         assert encode_ulid(_number(ulid)) == ulid
 
 
+def test_clock_knows_the_ulids_that_it_made_lately() -> None:
+    """The last thousand are known, in whatever order they are asked for; older ones and those of others are not."""
+    clock = FakeClock()
+    made = [clock.new_ulid() for _ in range(1500)]
+    assert [clock.made(ulid) for ulid in made] == [False] * 500 + [True] * 1000
+    assert not clock.made(clock.new_monotonic_ulid())
+
+
 def test_monotonic_ulid_counts_over_the_end_of_its_tail() -> None:
     """An id whose last characters overflow carries into the part that is remembered."""
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import fold_run, in_order, outline_of
 from otel_patterns.model.times import format_timestamp
+from otel_patterns.model.values import clean_text
 from otel_patterns.tracing.projection import executable_name, prefix_of
-from tests.property.strategies import RUN_IDS, streams
+from otel_patterns.tracing.recorded import attribute_of, attributes_of
+from tests.property.strategies import RUN_IDS, json_values, streams
 
 
 @settings(max_examples=300)
@@ -28,6 +30,14 @@ def test_outline_is_the_same_part_of_the_run_as_the_fold_gives(stream: list[Patt
         parts = outline._asdict()
         assert format_timestamp(parts.pop("started_unix_nano")) == run.started_at
         assert repr(parts) == repr({name: getattr(run, name) for name in parts})
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.text(max_size=3) | st.sampled_from(["\ud800", "a"]), json_values, max_size=4))
+def test_attributes_of_an_object_are_those_of_its_members(members: dict[str, Any]) -> None:
+    """What is taken as it is, because it is ASCII text, is what the whole rule says of it."""
+    each = [(clean_text(key), attribute_of(value)) for key, value in members.items() if key]
+    assert repr(attributes_of(members)) == repr(tuple(item for item in each if item[1] is not None))
 
 
 def _executable_name_by_shlex(command: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
@@ -147,7 +148,7 @@ def test_comparison_finds_what_is_different(field: str, change: dict[str, Any], 
     """The guard itself: a span that was played otherwise is found, and what differs is named."""
     whole = STREAMS["golden 0"]
     assert whole.root is not None
-    play(TracerSink(application.provider), whole._replace(root=whole.root._replace(**change)))
+    play(TracerSink(application.provider), replace(whole, root=replace(whole.root, **change)))
     found = differences(compare(sent_spans([whole]), exported_spans(application.spans)))
     assert found[0].differing == (field,)
 
