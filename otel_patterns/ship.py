@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from .clock import Clock
@@ -18,7 +19,7 @@ from .tracing.answers import Answer
 from .tracing.backlog import Backlog, Run
 from .tracing.backoff import Backoff
 from .tracing.delivered import Checkpoint, DeliveryRecord, Fate
-from .tracing.parcels import Parcel, Sender, batch_of, pack, send
+from .tracing.parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .tracing.projection import project
 from .tracing.trace import RunTrace, Span
 
@@ -66,6 +67,10 @@ class Shipper:
         self._guard = guard or Guard()
         self._record = DeliveryRecord(journal_path, sink.destination, guard=self._guard)
         self._outbox: deque[Parcel] = deque()
+        self._outbox_bytes = 0
+        # One request at a time, in a thread of its own.
+        self._sending = ThreadPoolExecutor(1, "otel-patterns-ship")
+        self._request: Future[list[tuple[Sequence[Parcel], Answer]]] | None = None
         self._on_the_way: set[str] = set()
         # Runs that have ended, and which of their spans are on the way.
         self._ended: dict[str, tuple[Backlog, Run, set[str]]] = {}
@@ -95,6 +100,10 @@ class Shipper:
                 while not is_stopped() and not is_done:
                     is_done = self._turn(once=once)
             finally:
+                if self._request is not None:
+                    for parcels, answer in self._request.result():
+                        self._take_answer(parcels, answer)
+                self._sending.shutdown()
                 self._save_checkpoint()
                 self._record.close()
                 self._backlog.close()
@@ -110,7 +119,7 @@ class Shipper:
             self._backlog.wait(_POLL_SECONDS)
             return False
         is_more = self._read()
-        self._send()
+        self._send(wait=not is_more)
         now = self._clock.monotonic()
         if now >= self._checkpoint_at:
             self._save_checkpoint()
@@ -191,21 +200,39 @@ class Shipper:
         spans = [span for span in spans if span.span_id not in self._on_the_way]
         if spans:
             self._on_the_way.update(span.span_id for span in spans)
-            self._outbox.append(pack(trace, spans))
+            parcel = pack(trace, spans)
+            self._outbox.append(parcel)
+            self._outbox_bytes += parcel.size
 
-    def _send(self) -> None:
-        while self._outbox and self._clock.monotonic() >= self._retry_at:
+    def _send(self, *, wait: bool) -> None:
+        """Send what is packed: while one request is under way, the runs of the next are made.
+
+        Args:
+            wait: Return when everything was tried; else as soon as no more than a request waits for the one under way.
+        """
+        while True:
+            if self._request is not None:
+                if not (wait or self._request.done() or self._outbox_bytes > MAX_BATCH_BYTES):
+                    return
+                answers, self._request = self._request.result(), None
+                for parcels, answer in answers:
+                    self._take_answer(parcels, answer)
+            if not self._outbox or self._clock.monotonic() < self._retry_at:
+                return
             batch = batch_of(self._outbox)
             for _ in batch:
-                self._outbox.popleft()
-            for parcels, answer in send(self._sink, batch, lambda: None):
-                self._take_answer(parcels, answer)
+                self._outbox_bytes -= self._outbox.popleft().size
+            self._request = self._sending.submit(self._answers_to, batch)
+
+    def _answers_to(self, batch: Sequence[Parcel]) -> list[tuple[Sequence[Parcel], Answer]]:
+        return list(send(self._sink, batch, lambda: None))
 
     def _take_answer(self, parcels: Sequence[Parcel], answer: Answer) -> None:
         self.counts[answer.kind] += 1
         self.refusal = "" if answer.kind == "acknowledged" else answer.message
         if answer.kind in ("retry", "misconfigured"):
             self._outbox.extendleft(reversed(parcels))
+            self._outbox_bytes += sum(parcel.size for parcel in parcels)
             self._retry_at = self._clock.monotonic() + self._backoff.next_pause(answer)
             self._guard.report(answer.kind, f"{self._sink.destination}: {answer.message}: runs stay owed")
             return
