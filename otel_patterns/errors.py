@@ -148,6 +148,22 @@ class BusyError(OtelPatternsError):
         super().__init__(f"{owner} delivers to {destination} already: wait for it, or stop it")
 
 
+class QueryError(OtelPatternsError):
+    """A trace backend does not answer a query as it should.
+
+    Attributes:
+        url: What was asked for, without secrets.
+        reason: What is wrong with the answer.
+        is_of_trace: Whether another trace may be answered.
+    """
+
+    def __init__(self, url: str, reason: str, *, is_of_trace: bool = False) -> None:
+        self.url = url
+        self.reason = reason
+        self.is_of_trace = is_of_trace
+        super().__init__(f"{url}: {reason}")
+
+
 class Guard:
     """Keeps failures of telemetry away from the engine: counts each, logs at most one a minute per kind.
 

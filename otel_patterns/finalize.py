@@ -41,10 +41,13 @@ class Abandoned(NamedTuple):
     Attributes:
         document: The event that ends it; nothing is written yet.
         reason: Why it counts as abandoned, for people.
+        silent_seconds: How long it has been silent when its writers cannot be looked at; None when they were, and have
+            ended.
     """
 
     document: dict[str, Any]
     reason: str
+    silent_seconds: float | None = None
 
     @property
     def run_id(self) -> str:
@@ -84,16 +87,17 @@ def abandoned(events: Sequence[Event], *, now_unix_nano: int, silent_seconds: fl
     last = max(events, key=order_key)
     writers = [writer for event in events if (writer := as_object(event.otel.get("writer"))) is not None]
     verdicts = [is_gone(writer) for writer in writers]
+    silent: float | None = None
     if False in verdicts:
         return None
     if verdicts and None not in verdicts:
         pids = ", ".join(str(pid) for pid in dict.fromkeys(writer["pid"] for writer in writers))
         reason = f"process {pids} has ended"
-    elif now_unix_nano - last.time_unix_nano >= silent_seconds * 1e9:
-        reason = f"no event for {(now_unix_nano - last.time_unix_nano) / 1e9:.0f} s"
+    elif (silent := (now_unix_nano - last.time_unix_nano) / 1e9) >= silent_seconds:
+        reason = f"no event for {silent:.0f} s"
     else:
         return None
-    return Abandoned(_end_of(last), reason)
+    return Abandoned(_end_of(last), reason, silent)
 
 
 def _end_of(last: Event) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Argument(NamedTuple):
     flags: tuple[str, ...]
     help: str
     metavar: str | None = None
-    kind: Literal["text", "switch", "moment", "count", "texts", "repeated", "seconds", "bytes", "rest"] = "text"
+    kind: Literal["text", "switch", "moment", "count", "texts", "repeated", "seconds", "bytes", "pair", "rest"] = "text"
     choices: tuple[str, ...] | None = None
 
     @property
@@ -255,6 +255,37 @@ COMMANDS: Final = (
         ),
     ),
     Command(
+        "doctor",
+        "doctor",
+        "say what is wrong with journal, delivery and clocks, and how to repair it",
+        "Look at the settings, the journal, what is on record of deliveries, the receiver of the environment (it is "
+        "sent one empty request) and the clocks, and say what is wrong and what to do. Exit code 0 when there is no "
+        "problem; warnings are none. With --reconcile it reads from a trace backend what it has of each run that has "
+        "ended, and lists those that are not there, not whole, or other than the journal says: exit code 1 when any "
+        "is.",
+        (
+            f"{PROGRAM} doctor",
+            f"{PROGRAM} doctor --json | jq .owed",
+            f"{PROGRAM} doctor --reconcile jaeger http://localhost:16686 --since 1d",
+            f"{PROGRAM} doctor --reconcile tempo http://localhost:3200 --fix",
+        ),
+        (
+            Argument(("--no-probe",), "send nothing to the receiver", kind="switch"),
+            Argument(
+                ("--reconcile",),
+                "compare the journal with what a backend has: jaeger or tempo, and the URL of its query API",
+                "BACKEND URL",
+                "pair",
+            ),
+            Argument(("--run", "--pattern-run-id"), "reconcile: only this run", "PRUN-ID"),
+            Argument(("--job", "--job-id"), "reconcile: only this job", "JOB-ID"),
+            Argument(("--since",), f"reconcile: only runs with an event at or after {_TIME}", "TIME", "moment"),
+            Argument(("--fix",), "reconcile: send the spans that are missing", kind="switch"),
+            Argument(("--json",), "print one JSON object; reconcile: one for each run, and a summary", kind="switch"),
+            *COMMON,
+        ),
+    ),
+    Command(
         "finalize",
         "finalize",
         "end runs whose writer is gone",
@@ -394,6 +425,8 @@ def _add(parser: argparse.ArgumentParser, argument: Argument, clock: Clock) -> N
         options["action"] = "store_true"
     elif argument.kind == "texts":
         options["nargs"] = "*"
+    elif argument.kind == "pair":
+        options.update(nargs=2, metavar=tuple((argument.metavar or "").split()))
     elif argument.kind == "rest":
         options["nargs"] = argparse.REMAINDER
     elif argument.kind == "repeated":

@@ -44,6 +44,9 @@ What `--json` prints is a contract: one JSON object a line, UTF-8.
 | `events --json` | the event as it stands in the journal, byte by byte, keys of other writers included |
 | `runs --json` | a run as `pattern_run.v1.json` describes it |
 | `run --json` | the same with `trace_id` (32 hex digits; the caller's when the run joined its trace) and `links` |
+| `doctor --json` | `owed`, `problems`, `warnings`, and the sections below |
+| `doctor --reconcile … --json` | for each run that is not whole: `pattern_run_id`, `trace_id`, `state`, `missing`, \
+`different`, `reason`; at last one with `summary` alone |
 | `import-trace --json` | `pattern_run_id`, how many `events` its trace has and how many are `new`, `incomplete` |
 
 `links` is an object with the URL of the trace for each program that is configured: `jaeger`
@@ -51,6 +54,25 @@ What `--json` prints is a contract: one JSON object a line, UTF-8.
 
 `incomplete` is an array of what is not whole, `{event_id, event_type, reason, details_sha256}`; all but the reason may
 be null.
+
+`doctor` prints one object. `owed` is how many runs the receiver in force has not acknowledged, null when that cannot be
+told; `problems` and `warnings` count findings. Each section has `findings`, `{level, message, fix}` with level `ok`,
+`warning` or `problem`, and these keys, null when they cannot be told:
+
+| section | keys |
+|---|---|
+| `settings` | for each setting its `value` and `source`: `argument`, a variable, or `default` |
+| `endpoint` | `url`, `source`, `protocol`, `headers` (names alone), `probe` (`kind` and `message` of the answer) |
+| `journal` | `path`, `segments`, `bytes`, `obstacle` (why it cannot be written), `bad_lines`, `torn_tails`, \
+`lost_lines`, `failed_syncs`, `spool_files`, `spooled_lines`, `quarantined_lines` |
+| `delivery` | `owed`, `destinations`: `name`, `in_force`, `delivered_before` (runs before its checkpoint), \
+`runs` (acknowledged on record), `parked_spans`, `reasons` |
+| `clock` | `receiver_ahead_seconds`, `future_events`, `farthest_seconds` |
+| `runs` | `abandoned`, `silent` (for a day, out of sight), `out_of_sight` |
+
+Of a reconciliation `state` is `missing`, `incomplete`, `different` or `unreadable`; `missing` are span ids; `different`
+are `{span_id, field, expected, found}`; `reason` says why a trace is unreadable. `summary` counts the runs that were
+`compared` and each state, with `whole`, runs that `cannot_be_projected`, and with `--fix` the `sent_spans`.
 
 ## In place of the guide's modules
 

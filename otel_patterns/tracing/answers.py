@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 Kind = Literal["acknowledged", "handed_over", "rejected", "retry", "misconfigured", "refused", "too_large", "failed"]
@@ -56,12 +56,14 @@ class Answer:
         message: What it said, for people.
         rejected_spans: How many spans were rejected.
         retry_after_seconds: When to come back, if it said so.
+        date: The field `Date` of an HTTP answer, as it came: the time by the receiver's clock.
     """
 
     kind: Kind
     message: str = ""
     rejected_spans: int = 0
     retry_after_seconds: float | None = None
+    date: str = field(default="", compare=False)
 
     @property
     def is_of_content(self) -> bool:
@@ -148,10 +150,10 @@ def read_retry_after(value: str | None, date: str | None = None, *, now_seconds:
     text = value.strip()
     if text.isascii() and text.isdecimal():
         return float(text)
-    then = _unix_seconds(text)
+    then = unix_seconds(text)
     if then is None:
         return None
-    base = _unix_seconds(date) if date else None
+    base = unix_seconds(date) if date else None
     return max(0.0, then - (now_seconds if base is None else base))
 
 
@@ -231,7 +233,8 @@ def _status(data: bytes) -> Any:
         return None
 
 
-def _unix_seconds(http_date: str) -> float | None:
+def unix_seconds(http_date: str) -> float | None:
+    """Return the time of an HTTP date in seconds since 1970; None when it is none."""
     from email.utils import parsedate_to_datetime  # noqa: PLC0415  # loaded when there is a date
 
     try:

@@ -21,12 +21,18 @@ from typing import Any, Final
 from ..errors import shorten
 from ..model.values import as_list
 from .jaeger_json import spans_of_jaeger
-from .reading import Node, ReadEvent, ReadSpan
+from .reading import Node, ReadEvent, ReadSpan, Status
 from .trace import AttributeValue, SpanLink
 
 _SPANS: Final = ("resourceSpans", "batches")
 _OTHER_SIGNALS: Final = frozenset({"resourceLogs", "resourceMetrics", "resourceProfiles"})
 _INTERNAL: Final = (1, "SPAN_KIND_INTERNAL")
+_STATUSES: Final[Mapping[Any, Status]] = {
+    1: "OK",
+    2: "ERROR",
+    "STATUS_CODE_OK": "OK",
+    "STATUS_CODE_ERROR": "ERROR",
+}
 _NO_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FIX: Final = "Pass OTLP as JSON or protobuf, not compressed, or what Jaeger or Tempo answers for a trace."
 
@@ -179,7 +185,13 @@ def _span(node: Node, resource: Mapping[str, AttributeValue]) -> ReadSpan:
         ),
         resource=resource,
         dropped=node.natural("droppedAttributesCount") + node.natural("droppedEventsCount"),
+        status=_status(node.get("status")),
     )
+
+
+def _status(node: Node) -> Status:
+    code = None if node.value is None else node.get("code").value
+    return _STATUSES.get(code, "UNSET") if isinstance(code, (int, str)) else "UNSET"
 
 
 def _attributes(node: Node) -> dict[str, AttributeValue]:

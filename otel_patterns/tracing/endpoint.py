@@ -17,7 +17,7 @@ DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 DEFAULT_GRPC_ENDPOINT: Final = "http://localhost:4317"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
-_GRPC_PORT: Final = 4317
+GRPC_PORT: Final = 4317
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 # What gRPC takes as the name of a header; HTTP takes a little more, and nobody uses it.
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -81,7 +81,7 @@ class Endpoint:
     @property
     def destination(self) -> str:
         """The URL without user, password, query and fragment: what may be shown and used as a name."""
-        return _without_secrets(self.url)
+        return without_secrets(self.url)
 
     @property
     def is_secure(self) -> bool:
@@ -126,8 +126,18 @@ def is_disabled(environ: Mapping[str, str]) -> bool:
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def _checked_url(url: str, name: str) -> str:
-    """Return a URL of HTTP as it is."""
+def endpoint_variable(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the name of the variable that names the endpoint; None when none does, and it is the default one."""
+    name, url = _Variables(os.environ if environ is None else environ).named("ENDPOINT")
+    return name if url is not None else None
+
+
+def checked_url(url: str, name: str) -> str:
+    """Return a URL of HTTP as it is.
+
+    Raises:
+        ConfigurationError: It is none; the error has it without secrets.
+    """
     try:
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
@@ -135,7 +145,7 @@ def _checked_url(url: str, name: str) -> str:
     except ValueError:
         # A port that is no number, a bracket too many.
         pass
-    raise ConfigurationError(name, _without_secrets(url), "give a URL like http://localhost:4318")
+    raise ConfigurationError(name, without_secrets(url), "give a URL like http://localhost:4318")
 
 
 def _port_of(url: str) -> int | None:
@@ -145,7 +155,7 @@ def _port_of(url: str) -> int | None:
         return None
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return a URL without user, password, query and fragment, however wrong it may be."""
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("#")[0].partition("?")[0].partition("/")
@@ -159,9 +169,9 @@ class _Variables:
         self._environ = environ
 
     def get(self, name: str) -> str | None:
-        return self._named(name)[1]
+        return self.named(name)[1]
 
-    def _named(self, name: str) -> tuple[str, str | None]:
+    def named(self, name: str) -> tuple[str, str | None]:
         """Return the variable that counts, and its value."""
         for variable in (f"{_PREFIX}TRACES_{name}", f"{_PREFIX}{name}"):
             if value := self._environ.get(variable, "").strip():
@@ -170,24 +180,24 @@ class _Variables:
 
     def protocol_and_url(self) -> tuple[Protocol, str]:
         """Return how and to which URL spans are sent."""
-        name, url = self._named("ENDPOINT")
-        protocol_name, protocol = self._named("PROTOCOL")
-        protocol = protocol or ("grpc" if url is not None and _port_of(url) == _GRPC_PORT else "http/protobuf")
+        name, url = self.named("ENDPOINT")
+        protocol_name, protocol = self.named("PROTOCOL")
+        protocol = protocol or ("grpc" if url is not None and _port_of(url) == GRPC_PORT else "http/protobuf")
         if protocol not in _PROTOCOLS:
             raise ConfigurationError(protocol_name, protocol, f"give {' or '.join(_PROTOCOLS)}")
         if protocol == "grpc":
             return "grpc", self._grpc_url(name, url or DEFAULT_GRPC_ENDPOINT)
         if url is None or name == f"{_PREFIX}ENDPOINT":
             # The general variable is a base URL, the one for traces is taken as it is.
-            return "http/protobuf", f"{_checked_url(url or DEFAULT_ENDPOINT, name).rstrip('/')}/v1/traces"
-        return "http/protobuf", _checked_url(url, name)
+            return "http/protobuf", f"{checked_url(url or DEFAULT_ENDPOINT, name).rstrip('/')}/v1/traces"
+        return "http/protobuf", checked_url(url, name)
 
     def _grpc_url(self, name: str, url: str) -> str:
         """Return scheme, host and port of a gRPC endpoint; without a scheme it is TLS unless INSECURE says no."""
         if "://" not in url:
             is_insecure = (self.get("INSECURE") or "").lower() == "true"
             url = f"{'http' if is_insecure else 'https'}://{url}"
-        parts = urlsplit(_checked_url(url, name))
+        parts = urlsplit(checked_url(url, name))
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def headers(self) -> dict[str, str]:

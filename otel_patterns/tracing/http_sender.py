@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from .answers import CONTENT_TYPE, MAX_ANSWER_BYTES, Answer, read_http_answer
@@ -81,7 +82,8 @@ class HttpSender:
                     return Answer("retry", f"did not finish its answer within {seconds:g} s")
             is_whole = True
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return read_http_answer(response.status, headers, body, now_seconds=time.time())
+            answer = read_http_answer(response.status, headers, body, now_seconds=time.time())
+            return replace(answer, date=headers.get("date", ""))
         finally:
             if not is_whole:
                 # What is still to come would be taken for the next answer.

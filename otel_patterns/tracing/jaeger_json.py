@@ -5,16 +5,18 @@ Its UI saves it ("Trace JSON", "Download Results"), and `/api/traces` answers it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .reading import Node, ReadEvent, ReadSpan
+from .reading import Node, ReadEvent, ReadSpan, Status
 from .trace import AttributeValue, SpanLink
 
 _NANOSECONDS: Final = 1000
 _CHILD_OF: Final = "CHILD_OF"
 _KIND: Final = "span.kind"
 _TRACE_STATE: Final = "w3c.tracestate"
+_STATUS: Final = "otel.status_code"
+_STATUSES: Final[Mapping[object, Status]] = {"OK": "OK", "ERROR": "ERROR"}
 # What Jaeger makes tags of, besides those that begin with `otel.`; none of them was an attribute.
 _MADE: Final = frozenset({_KIND, _TRACE_STATE, "error", "internal.span.format"})
 
@@ -54,6 +56,7 @@ def _span(node: Node, process: Node) -> ReadSpan:
             if kind != _CHILD_OF
         ),
         resource=resource,
+        status=_STATUSES.get(tags.get(_STATUS), "UNSET"),
     )
 
 

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from ..errors import InvalidTraceError, Problem
 from ..model.values import as_list, as_object, clean_text
@@ -16,6 +16,8 @@ from .trace import AttributeValue, SpanLink
 _INTEGER: Final = re.compile("-?[0-9]{1,20}")
 _HEX: Final = re.compile("[0-9A-Fa-f]+")
 _UINT64_END: Final = 2**64
+
+Status = Literal["UNSET", "OK", "ERROR"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class ReadSpan:
     links: tuple[SpanLink, ...]
     resource: Mapping[str, AttributeValue]
     dropped: int = 0
+    status: Status = "UNSET"
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def test_pages_with_servers_are_those_that_speak_of_them() -> None:
         "README.md",
         "tutorial.md",
         "collector-down.md",
+        "doctor.md",
         "import-trace.md",
         "jaeger.md",
         "otel-native-program.md",

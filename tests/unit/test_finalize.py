@@ -72,6 +72,9 @@ def test_run_is_abandoned_when_nobody_can_end_it(
     """All its writers are gone; or one cannot be looked at, none is alive, and it was silent for long."""
     verdict = judged(unfinished(*writers), silent_for=silent_for)
     assert (None if verdict is None else verdict.reason) == expected
+    if verdict is not None:
+        is_seen = verdict.reason.startswith("process")
+        assert verdict.silent_seconds == (None if is_seen else pytest.approx(silent_for))
 
 
 def test_end_of_abandoned_run_follows_from_its_events_alone() -> None:

@@ -59,6 +59,24 @@ def test_span_is_read_with_all_its_parts() -> None:
     assert SPANS[1].is_internal
 
 
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ({"code": 2}, "ERROR"),
+        ({"code": "STATUS_CODE_ERROR", "message": "x"}, "ERROR"),
+        ({"code": 1}, "OK"),
+        ({"code": "STATUS_CODE_OK"}, "OK"),
+        ({"code": 0}, "UNSET"),
+        ({"code": [2]}, "UNSET"),
+        ({}, "UNSET"),
+        (None, "UNSET"),
+    ],
+)
+def test_status_is_read_as_number_and_as_name(status: object, read: str) -> None:
+    """OTLP writes numbers, protobuf's own JSON names; a status that is not there is not set."""
+    assert read_trace(one_span(status=status)).spans[0].status == read
+
+
 def test_request_in_protobuf_that_begins_like_text_is_read() -> None:
     """A request begins with a newline and the size of its first part, which may be that of `{`."""
     for size in range(100):
