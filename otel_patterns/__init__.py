@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         OtelPatternsError,
     )
     from .journal.receipt import Receipt
+    from .metrics import observe_metrics
     from .model.events import PatternEvent
     from .model.fold import fold, fold_run
     from .model.runs import PatternRun
@@ -52,6 +53,7 @@ __all__ = [
     "events_from_trace",
     "fold",
     "fold_run",
+    "observe_metrics",
     "pattern_run",
     "shutdown",
 ]
@@ -78,6 +80,7 @@ _HOMES = {
     "events_from_trace": "tracing.reverse",
     "fold": "model.fold",
     "fold_run": "model.fold",
+    "observe_metrics": "metrics",
     "pattern_run": "runner",
     "shutdown": "channel",
 }

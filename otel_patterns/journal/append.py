@@ -77,6 +77,9 @@ class Journal:
         self._spool_lines = spool_lines
         self._rotation = Rotation(self.path)
         self.durability: Durability = "os"
+        # Since the process began, for whoever watches it.
+        self.lines_written = 0
+        self.bytes_written = 0
         self.spools_to_file = False
         self._reset()
         _all_journals.add(self)
@@ -167,6 +170,11 @@ class Journal:
         return len(self._spool) + self._spool_file.lines
 
     @property
+    def sync_seconds(self) -> float:
+        """How long this process has waited for the disk."""
+        return self._syncer.seconds
+
+    @property
     def only_in_memory(self) -> int:
         """How many of these would be lost with the process."""
         return len(self._spool)
@@ -226,7 +234,11 @@ class Journal:
                 self._write_rest(data, written)
             # Asked, not added up: the file may have been cut since its size was taken.
             end = self._end = file.position = os.lseek(file.number, 0, os.SEEK_CUR)
+            self.bytes_written += len(data)
+            if line:
+                self.lines_written += 1
             if spooled:
+                self.lines_written += sum(lines.count(b"\n") for lines in spooled)
                 self._forget_spooled(spooled)
             if self._lost:
                 self._record_gap()

@@ -80,6 +80,8 @@ class Syncer:
         # The file whose sync has failed, and why, until its lines are written again.
         self._failed: tuple[int, str] | None = None
         self._backoff = 0.0
+        # Spent in waiting for the disk.
+        self.seconds = 0.0
         # For what is above. A signal handler never waits for it: its lines are not written while others are.
         self._lock = threading.Lock()
         # Reentrant, unlike events: a signal handler may wait for a line wherever it interrupts.
@@ -194,6 +196,7 @@ class Syncer:
             self._write_again(*self._failed)
             return
         if ticket > self._synced:
+            begin = time.monotonic()
             for file in files:
                 try:
                     sync_data(file)
@@ -203,6 +206,7 @@ class Syncer:
                     return
             if has_new_file:
                 sync_directory(self._directory)
+            self.seconds += time.monotonic() - begin
         self._backoff = 0.0
         with self._lock:
             self._synced = ticket

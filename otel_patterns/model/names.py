@@ -136,6 +136,17 @@ RESULT_TIMEOUT: Final = "timeout"
 RESULT_CANCELLATION: Final = "cancellation"
 RESULT_SKIP: Final = "skip"
 
+# Metrics of our own namespace.
+METRIC_EVENTS: Final = "otel_patterns.journal.events"
+METRIC_BYTES: Final = "otel_patterns.journal.io"
+METRIC_SYNC_TIME: Final = "otel_patterns.journal.sync.time"
+METRIC_SPOOLED: Final = "otel_patterns.journal.spooled"
+METRIC_SPANS: Final = "otel_patterns.delivery.spans"
+METRIC_WAITING: Final = "otel_patterns.delivery.waiting"
+METRIC_LEFT_OUT: Final = "otel_patterns.delivery.left_out"
+METRIC_LAG: Final = "otel_patterns.delivery.lag"
+ATTR_OUTCOME: Final = "otel_patterns.outcome"
+
 MARKER_SPAN_NAME: Final = "run started"
 SCOPE_NAME: Final = "otel_patterns"
 # Version of the projection, not of the package: an upgrade of the package must project the same bytes.

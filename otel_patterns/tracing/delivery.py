@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import weakref
+from collections import Counter
 
 from ..clock import Clock
 from ..errors import Guard
@@ -31,12 +32,29 @@ class Delivery:
         self._sink = sink
         self._clock = clock
         self._guard = guard
+        # Spans by the answer to them, since the process began.
+        self.spans: Counter[str] = Counter()
         self._worker = self._new_worker()
         _deliveries.add(self)
         _close_first()
 
     def _new_worker(self) -> Worker:
-        return Worker(self._journal_path, self._sink, clock=self._clock, guard=self._guard)
+        return Worker(self._journal_path, self._sink, clock=self._clock, guard=self._guard, spans=self.spans)
+
+    @property
+    def waiting(self) -> int:
+        """How many spans and notes of events wait for their delivery."""
+        return self._worker.waiting
+
+    @property
+    def left_out(self) -> int:
+        """How many spans this process leaves to a replay."""
+        return self._worker.left_out
+
+    @property
+    def lag_seconds(self) -> float:
+        """For how long the receiver has not taken what waits for it."""
+        return self._worker.lag_seconds
 
     def adopt_after_fork(self) -> None:
         """Start afresh: the parent's thread, queue and unsent spans are the parent's."""

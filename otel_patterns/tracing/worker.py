@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -71,11 +71,16 @@ class _Flush:
 class Worker:
     """One delivery thread with all its state: one that was left behind at a shutdown shares nothing with the next."""
 
-    def __init__(self, journal_path: str, sink: Sink, *, clock: Clock, guard: Guard) -> None:
+    def __init__(
+        self, journal_path: str, sink: Sink, *, clock: Clock, guard: Guard, spans: Counter[str] | None = None
+    ) -> None:
         self._journal_path = journal_path
         self._sink = sink
         self._clock = clock
         self._guard = guard
+        self._spans: Counter[str] = Counter() if spans is None else spans
+        # When the receiver first did not take what it takes no part of since; zero: it takes spans.
+        self._failing_since = 0.0
         # The one thing that `put` shares with the thread: a SimpleQueue may be re-entered from a signal handler, an
         # Event or a Condition may not. A `_Flush` in it waits; None only wakes the thread.
         self._notes: queue.SimpleQueue[Note | _Flush | None] = queue.SimpleQueue()
@@ -112,6 +117,16 @@ class Worker:
                     self._thread = thread
             finally:
                 self._starting.release()
+
+    @property
+    def waiting(self) -> int:
+        """How many spans and notes of events wait for their delivery."""
+        return self._notes.qsize() + sum(len(parcel.span_ids) for parcel in self._outbox.copy())
+
+    @property
+    def lag_seconds(self) -> float:
+        """For how long the receiver has not taken what waits for it."""
+        return self._clock.monotonic() - self._failing_since if self._failing_since else 0.0
 
     def leave_out(self, spans: int, reason: str) -> None:
         """Count spans that this process will not send."""
@@ -339,12 +354,15 @@ class Worker:
     def _deliver(self, batch: Sequence[Parcel]) -> None:
         for parcels, answer in self._sink.deliver(batch, self._remaining_seconds):
             spans = sum(len(parcel.span_ids) for parcel in parcels)
+            self._spans[answer.kind] += spans
             if answer.kind in ("retry", "misconfigured"):
+                self._failing_since = self._failing_since or self._clock.monotonic()
                 self._back_off(answer)
                 self._outbox.extendleft(reversed(parcels))
                 self._outbox_bytes += sum(parcel.size for parcel in parcels)
                 continue
             self._backoff.reset()
+            self._failing_since = 0.0
             if answer.kind == "acknowledged":
                 self._record_of_destination().settle(parcels, answer)
                 if answer.message:
