@@ -163,6 +163,9 @@ def test_every_command_works(run: Run, tmp_path: Path) -> None:
     assert len(call("events", "--json", "--journal", imported).splitlines()) == len(events.splitlines())
     call("finalize", "--dry-run")
     call("journal", "compress")
+    call("ship", "--once", "--journal", str(tmp_path / "empty.jsonl"))
+    assert json.loads(call("doctor", "--no-probe", "--json"))["problems"] == 0
+    assert call("doctor", "--reconcile", "jaeger", "http://127.0.0.1:1", "--json", exit_code=1) == b""
     assert tried == {command.name for command in COMMANDS}
     assert run("python", "-m", "otel_patterns", "--version").stdout.startswith(b"otel-patterns ")
 
