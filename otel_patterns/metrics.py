@@ -41,7 +41,7 @@ def observe_metrics(emitter: PatternEventEmitter | None = None, *, meter_provide
     counter, gauge = meter.create_observable_counter, meter.create_observable_gauge
     counter(
         names.METRIC_EVENTS,
-        [callback(_events, names.ATTR_OUTCOME)],
+        [callback(_events, names.METRIC_OUTCOME)],
         "{event}",
         "Events by what became of them: journaled; spooled once, because writing did not work; lost.",
     )
@@ -50,7 +50,7 @@ def observe_metrics(emitter: PatternEventEmitter | None = None, *, meter_provide
     gauge(names.METRIC_SPOOLED, [callback(_spooled, "")], "{event}", "Events that wait for the journal to be writable.")
     counter(
         names.METRIC_SPANS,
-        [callback(_spans, names.ATTR_OUTCOME)],
+        [callback(_spans, names.METRIC_OUTCOME)],
         "{span}",
         "Spans by the answer to them: acknowledged, handed_over, rejected, refused, too_large, failed; retry and "
         "misconfigured count each try.",

@@ -145,7 +145,7 @@ METRIC_SPANS: Final = "otel_patterns.delivery.spans"
 METRIC_WAITING: Final = "otel_patterns.delivery.waiting"
 METRIC_LEFT_OUT: Final = "otel_patterns.delivery.left_out"
 METRIC_LAG: Final = "otel_patterns.delivery.lag"
-ATTR_OUTCOME: Final = "otel_patterns.outcome"
+METRIC_OUTCOME: Final = "otel_patterns.outcome"
 
 MARKER_SPAN_NAME: Final = "run started"
 SCOPE_NAME: Final = "otel_patterns"

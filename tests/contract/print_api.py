@@ -36,6 +36,7 @@ SECTIONS: Final = {
         "PatternEventEmitter": "[The journal](journal.md) · [Delivery](../explanation/delivery.md)",
         "Receipt": "[Receipts](journal.md#receipts)",
         "Cursor": "",
+        "observe_metrics": "[Find out what is wrong](../how-to/doctor.md#watch-a-process)",
     },
     "Runs in code": {
         "pattern_run": "[Run functions and async code](../how-to/async-and-decorators.md)",

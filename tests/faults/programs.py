@@ -374,6 +374,8 @@ def many_writers(path: str) -> None:
         def append_all(writer: str, journal: Journal = journal) -> None:
             for number in range(25):
                 journal.append(line_of(writer, number, largest=200_000 if number % 5 == 0 else 500))
+                # Others come in between: a quick writer would be done before the next one begins.
+                os.sched_yield()
 
         threads = [threading.Thread(target=append_all, args=(f"p{process}.t{thread}",)) for thread in range(4)]
         for thread in threads:

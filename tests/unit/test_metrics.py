@@ -36,7 +36,7 @@ class Meter:
                     points = found.setdefault(metric.name, {})
                     for point in metric.data.data_points:
                         assert isinstance(point, NumberDataPoint)
-                        points[str((point.attributes or {}).get(names.ATTR_OUTCOME, ""))] = point.value
+                        points[str((point.attributes or {}).get(names.METRIC_OUTCOME, ""))] = point.value
         return found
 
 
