@@ -15,7 +15,7 @@ from typing import Any
 
 from otel_patterns import PatternEvent
 from otel_patterns.model import names
-from otel_patterns.tracing.projection import result_of
+from otel_patterns.tracing.outcome import result_of
 
 ROOT = Path(__file__).parents[1]
 EXEC = (sys.executable, "-m", "otel_patterns", "exec")

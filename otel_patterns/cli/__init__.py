@@ -9,7 +9,8 @@ from typing import Final
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..errors import ConfigurationError, OtelPatternsError
-from .arguments import BY_NAME, build_parser
+from .arguments import build_parser
+from .commands import BY_NAME
 from .output import Output
 
 DONE: Final = 0

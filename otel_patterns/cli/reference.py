@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..settings import TABLE
-from .arguments import COMMANDS, DESCRIPTION, PROGRAM, Argument, Command
+from .commands import COMMANDS, DESCRIPTION, PROGRAM, Argument, Command
 
 _INTRODUCTION: Final = f"""\
 # Command line

@@ -7,18 +7,16 @@ of the run's prefix: its distinct events in journal order up to and including th
 from __future__ import annotations
 
 import hashlib
-import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..model import ids, names
-from ..model.details import is_integer
 from ..model.encoding import encode_json
-from ..model.fold import ABANDONED, error_of, order_key, outline_of
+from ..model.fold import error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
 from ..model.values import clean_text, type_of
+from .outcome import executable_name, integer_of, result_of
 from .recorded import Recorded, fits, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
 
@@ -35,9 +33,6 @@ MAX_MEMBERS: Final = 50
 _MAX_NESTING: Final = 4
 # A tuple: a foreign log may hold a list there, which no set can be asked for.
 _COMMAND_EXECUTORS: Final = ("subprocess",)
-_TIMEOUTS: Final = frozenset({"timeout", "TimeoutError", "TimeoutExpired"})
-_CANCELLATIONS: Final = frozenset({"cancelled", "signal", "CancelledError", "KeyboardInterrupt"})
-_SIGNALLED: Final = 128
 # What a user's span attributes never replace: events are rebuilt from a trace by these (`reverse`).
 IDENTITY: Final = frozenset(
     {
@@ -50,10 +45,6 @@ IDENTITY: Final = frozenset(
         names.ATTR_CICD_TASK_RUN_ID,
     }
 )
-# What a shell answers when a command is missing or may not be executed.
-_NOT_EXECUTED: Final = frozenset({126, 127})
-_SHELL_SYNTAX: Final = re.compile(r"""['"\\]""")
-_WORD: Final = re.compile(r"[^ \t\r\n]+")
 _REMEMBERED_KEYS: Final = 1000
 
 
@@ -201,8 +192,8 @@ def _stage(common: _Common, stage: Stage) -> Span:
     if name == names.EXECUTION and opening.details.get("executor") in _COMMAND_EXECUTORS:
         kind = SpanKind.CLIENT
         _add(attributes, names.ATTR_EXECUTABLE_NAME, executable_name(opening.details.get("command")))
-        _add(attributes, names.ATTR_PID, _integer(opening.details.get("pid", closing.details.get("pid"))))
-        _add(attributes, names.ATTR_EXIT_CODE, _integer(closing.details.get("exit_code")))
+        _add(attributes, names.ATTR_PID, integer_of(opening.details.get("pid", closing.details.get("pid"))))
+        _add(attributes, names.ATTR_EXIT_CODE, integer_of(closing.details.get("exit_code")))
     if error is not None:
         _add(attributes, names.ATTR_ERROR_TYPE, error.get("type"))
     user_events: tuple[SpanEvent, ...] = ()
@@ -399,65 +390,3 @@ def cut_text(text: str) -> str:
     if len(encoded) <= MAX_TEXT_BYTES:
         return text
     return encoded[: MAX_TEXT_BYTES - 3].decode("utf-8", "ignore") + "…"
-
-
-def executable_name(command: object) -> str | None:
-    """Return the program's file name of a command line, skipping `NAME=value` before it; None when there is none."""
-    if not isinstance(command, str):
-        return None
-    for word in _words(command):
-        name, equals, _ = word.partition("=")
-        if not (equals and name.isidentifier()):
-            return word.rstrip("/").rpartition("/")[2] or None
-    return None
-
-
-def _words(command: str) -> Iterable[str]:
-    if not _SHELL_SYNTAX.search(command):
-        # What shlex would say, in a twentieth of its time, and no more of it than is wanted.
-        return (match.group() for match in _WORD.finditer(command))
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return command.split()
-
-
-def _integer(value: object) -> int | None:
-    if value is None or not is_integer(value):
-        return None
-    scalar = scalar_of(int(value))
-    return scalar if isinstance(scalar, int) else None
-
-
-def result_of(closing: Event) -> str:
-    """Return `cicd.pipeline.result` of an event that ends a run or a stage (semantic conventions, CI/CD).
-
-    `failure` is the tool's or a check's verdict, `error` means that it could not be had.
-    """
-    if closing.event_type == names.VALIDATION_FAILED and "error_type" not in closing.details:
-        return names.RESULT_FAILURE
-    if closing.event_type in names.FAILED_EVENT_TYPES:
-        return _failure_of(closing.details)
-    if closing.event_type == names.EXECUTION_COMPLETED and closing.status == names.FAILED:
-        return names.RESULT_FAILURE
-    return names.RESULT_SKIP if closing.status == names.SKIPPED else names.RESULT_SUCCESS
-
-
-def _failure_of(details: Mapping[str, Any]) -> str:
-    error_type = details.get("error_type")
-    exit_code = _integer(details.get("exit_code"))
-    if error_type == ABANDONED:
-        return names.RESULT_ERROR
-    if isinstance(error_type, str) and error_type in _TIMEOUTS:
-        return names.RESULT_TIMEOUT
-    if isinstance(error_type, str) and error_type in _CANCELLATIONS:
-        return names.RESULT_CANCELLATION
-    if error_type == "SystemExit" and (exit_code is None or exit_code > _SIGNALLED):
-        # A handler that ends the program upon a signal exits with 128 and the signal's number.
-        return names.RESULT_CANCELLATION
-    if exit_code is None or exit_code in _NOT_EXECUTED:
-        return names.RESULT_ERROR
-    if exit_code < 0:
-        # subprocess: killed by that signal.
-        return names.RESULT_CANCELLATION
-    return names.RESULT_FAILURE if exit_code else names.RESULT_ERROR

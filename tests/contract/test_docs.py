@@ -10,11 +10,11 @@ from typing import cast, get_args
 import grpc
 import pytest
 
-from otel_patterns.cli.arguments import BY_NAME, COMMANDS
+from otel_patterns.cli.commands import BY_NAME, COMMANDS
 from otel_patterns.journal import append, spool, sync
 from otel_patterns.model import details, fold, names, runs, stages, values
 from otel_patterns.settings import TABLE
-from otel_patterns.tracing import answers, backoff, parcels, projection, replay, worker
+from otel_patterns.tracing import answers, backoff, outcome, parcels, projection, replay, worker
 from tests.pages import DOCS, ROOT, Block, Shell, blocks, code_spans, executed_pages, pages
 from tests.receiver import retry_info
 
@@ -202,9 +202,9 @@ def test_trace_page_has_every_result_and_what_leads_to_it() -> None:
     """The table of results names each result, each error type that decides it, and the exit codes of a shell."""
     text = section(read("trace.md"), "Results")
     words = {value for name, value in vars(names).items() if name.startswith("RESULT_")} | {fold.ABANDONED}
-    words |= cast("frozenset[str]", projection.__dict__["_TIMEOUTS"] | projection.__dict__["_CANCELLATIONS"])
+    words |= cast("frozenset[str]", outcome.__dict__["_TIMEOUTS"] | outcome.__dict__["_CANCELLATIONS"])
     assert [word for word in sorted(words) if f"`{word}`" not in text] == []
-    assert all(str(code) in text for code in projection.__dict__["_NOT_EXECUTED"])
+    assert all(str(code) in text for code in outcome.__dict__["_NOT_EXECUTED"])
 
 
 def test_numbers_in_the_docs_are_those_of_the_code() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_patterns.cli.arguments import COMMANDS
+from otel_patterns.cli.commands import COMMANDS
 from tests.backends.programs import cache_folder
 from tests.integration.test_replay import GOLDEN, journal_of_runs
 from tests.pages import ROOT

@@ -13,7 +13,8 @@ from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import fold_run, in_order, outline_of
 from otel_patterns.model.times import format_timestamp
 from otel_patterns.model.values import clean_text
-from otel_patterns.tracing.projection import executable_name, prefix_of
+from otel_patterns.tracing.outcome import executable_name
+from otel_patterns.tracing.projection import prefix_of
 from otel_patterns.tracing.recorded import attribute_of, attributes_of
 from tests.property.strategies import RUN_IDS, json_values, streams
 

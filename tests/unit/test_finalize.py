@@ -17,7 +17,8 @@ from otel_patterns.model import names
 from otel_patterns.model.envelope import check_event
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import find_anomalies, fold_run
-from otel_patterns.tracing.projection import project, result_of
+from otel_patterns.tracing.outcome import result_of
+from otel_patterns.tracing.projection import project
 from tests.streams import RUN_ID, Stream, recorded, semgrep_run
 
 SECOND = 10**9

@@ -21,7 +21,7 @@ from otel_patterns.model.details import check_details
 from otel_patterns.model.fold import find_anomalies
 from otel_patterns.runner import Run
 from otel_patterns.testing import CapturedRuns
-from otel_patterns.tracing.projection import result_of
+from otel_patterns.tracing.outcome import result_of
 from tests.streams import JOB_ID, PATTERN_ID
 
 

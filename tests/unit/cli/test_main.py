@@ -7,7 +7,7 @@ import pytest
 
 from otel_patterns import cli
 from otel_patterns.cli import events as events_command
-from otel_patterns.cli.arguments import COMMANDS
+from otel_patterns.cli.commands import COMMANDS
 from otel_patterns.cli.reference import reference
 from tests.unit.cli.support import call
 
@@ -52,7 +52,7 @@ def test_main_help_and_version_return_0(argv: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_main_help_of_a_command_has_its_examples(command: cli.arguments.Command) -> None:
+def test_main_help_of_a_command_has_its_examples(command: cli.commands.Command) -> None:
     """Each command's help shows how it is used."""
     out = call(command.name, "--help").out
     assert command.examples

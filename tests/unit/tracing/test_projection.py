@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from otel_patterns.model import ids, names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.tracing.otlp import encode
-from otel_patterns.tracing.projection import executable_name, prefix_of, project, result_of
+from otel_patterns.tracing.outcome import executable_name, result_of
+from otel_patterns.tracing.projection import prefix_of, project
 from otel_patterns.tracing.trace import RunTrace, Span, SpanEvent, SpanKind
 from tests.streams import JOB_ID, PATTERN_ID, RUN_ID, TRACE_ID, Stream, failed_run, recorded, semgrep_run
 
