@@ -186,10 +186,10 @@ def test_monotonic_ulids_are_the_numbers_counted_up(steps: list[int]) -> None:
 
 
 def test_clock_knows_the_ulids_that_it_made_lately() -> None:
-    """The last thousand are known, in whatever order they are asked for; older ones and those of others are not."""
+    """The last 20,000 are known, in whatever order they are asked for; older ones and those of others are not."""
     clock = FakeClock()
-    made = [clock.new_ulid() for _ in range(1500)]
-    assert [clock.made(ulid) for ulid in made] == [False] * 500 + [True] * 1000
+    made = [clock.new_ulid() for _ in range(20_500)]
+    assert [clock.made(ulid) for ulid in made] == [False] * 500 + [True] * 20_000
     assert not clock.made(clock.new_monotonic_ulid())
 
 
