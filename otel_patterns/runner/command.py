@@ -202,6 +202,12 @@ class _Attendance:
         """Stop as the command has stopped, so that a shell sees it; go on when we are continued."""
         if number in _WANTS_TERMINAL and self._keys is None and self._lend_terminal():
             return
+        arrived = self._signals.take()
+        for signalled in arrived:
+            self._on_signal(signalled)
+        if signal.SIGCONT in arrived:
+            # A shell that saw others of the job stop has continued it already: nobody would continue us once more.
+            return
         has_terminal = self._keys is not None or self._lent is not None
         self._leave_terminal()
         self._signals.stop_us(number if number in _WANTS_TERMINAL else signal.SIGTSTP, group=has_terminal)
