@@ -18,7 +18,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-
 
 export PYTHON VENV
 
-.PHONY: demo test lint format bench backends semgrep logfire coverage requirements clean help
+.PHONY: demo test storm lint format bench backends semgrep logfire coverage requirements clean help
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: lint  ## Lint and run all tests.
 	@$(MAKE) --no-print-directory --silent semgrep >/dev/null || echo 'semgrep cannot be installed here: its test is skipped.' >&2
 	@$(MAKE) --no-print-directory --silent logfire >/dev/null || echo 'logfire cannot be installed here: its tests are skipped.' >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+storm: $(VENV)/.installed-dev  ## Run the storms of kills, damaged lines and power cuts fifty times as long, and print their figures.
+	OTEL_PATTERNS_STORM=50 $(BIN)/python -m pytest -s --timeout 7200 tests/faults -k 'storm or mutated or power_cut' $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## Check style, types and layers.
 	$(BIN)/ruff check

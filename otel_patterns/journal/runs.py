@@ -20,7 +20,7 @@ from ..model.times import parse_timestamp
 from .heads import Block, Details, Head, parse_document
 from .lines import ReadReport, lines_of
 from .read import Filter, read_heads
-from .segments import Segment, open_seekable, read_files
+from .segments import GZIP, ZSTD, Segment, open_seekable, read_files
 
 _KEPT_BLOCKS: Final = 8
 # The types of events that say something of the run that its first event does not.
@@ -223,7 +223,8 @@ class _Source:
 
     def begin(self, file: BinaryIO, path: str) -> None:
         """Take blocks of this file from now on."""
-        self._sealed = path if path != self.path else ""
+        # A sealed segment may also be given as a journal; packed it has no descriptor of the bytes.
+        self._sealed = path if path != self.path or path.endswith((GZIP, ZSTD)) else ""
         if not self._sealed:
             self._descriptor = os.dup(file.fileno())
 

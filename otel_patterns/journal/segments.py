@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from ..errors import JournalError
@@ -20,6 +20,10 @@ from .lines import BadLine, ReadReport, open_to_read
 GZIP: Final = ".gz"
 ZSTD: Final = ".zst"
 _COPY_BYTES: Final = 1024 * 1024
+_ZSTD_HEAD_BYTES: Final = 18
+_ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"
+_ZSTD_SKIPPABLE_LOW: Final = 5
+_ZSTD_REPEATED: Final = 1
 # A rotation between two looks at a directory is rare, several in a row are a storm that ends.
 _LOOKS: Final = 1000
 
@@ -240,9 +244,10 @@ def identity_of(segment: Segment) -> str:
 class _Unpacked(io.RawIOBase):
     """The bytes of a compressed file. Where they are damaged it ends, and `damage` says why."""
 
-    def __init__(self, packed: BinaryIO, stream: BinaryIO) -> None:
+    def __init__(self, packed: BinaryIO, stream: BinaryIO, end_of: Callable[[BinaryIO], int] | None = None) -> None:
         super().__init__()
         self.damage = ""
+        self._end_of = end_of
         self._packed = packed
         self._stream = stream
 
@@ -254,10 +259,18 @@ class _Unpacked(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            return self._stream.read(size)
+            # Not `read`, which throws away what it has when it comes to the damage.
+            if (data := cast("io.BufferedReader", self._stream).read1(size)) or self.damage:
+                return data
+            self._check_end()
         except Exception as error:  # noqa: BLE001  # zlib.error, EOFError, OSError, ZstdError: each library its own
             self.damage = f"the compression is damaged: {type(error).__name__}: {error}"
-            return b""
+        return b""
+
+    def _check_end(self) -> None:
+        size = os.fstat(self._packed.fileno()).st_size
+        if size == 0 or (self._end_of is not None and self._end_of(self._packed) != size):
+            self.damage = "the compression is damaged: its end is missing"
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return self._stream.seek(offset, whence)
@@ -286,4 +299,27 @@ def _unpacked(packed: BinaryIO, path: str) -> BinaryIO:
             raise JournalError(path, "is compressed by zstd: pip install 'otel-patterns[zstd]'") from None
         reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True, closefd=False)
         stream = cast("BinaryIO", reader)
+        return cast("BinaryIO", _Unpacked(packed, stream, _end_of_frames))
     return cast("BinaryIO", _Unpacked(packed, stream))
+
+
+def _end_of_frames(packed: BinaryIO) -> int:
+    """Return where the frames of a zstd file end (RFC 8878, 3.1); its library says nothing of one that is cut."""
+    import zstandard  # noqa: PLC0415  # an extra
+
+    position, number = 0, packed.fileno()
+    while head := os.pread(number, _ZSTD_HEAD_BYTES, position):
+        if head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == _ZSTD_SKIPPABLE_LOW:
+            position += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        has_checksum = zstandard.get_frame_parameters(head).has_checksum
+        position += zstandard.frame_header_size(head)
+        is_last = False
+        while not is_last:
+            block = int.from_bytes(os.pread(number, 3, position), "little")
+            is_last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+            position += 3 + (1 if kind == _ZSTD_REPEATED else size)
+            if position > os.fstat(number).st_size:
+                return position
+        position += 4 if has_checksum else 0
+    return position
