@@ -18,7 +18,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-
 
 export PYTHON VENV
 
-.PHONY: demo test storm lint format bench backends semgrep logfire coverage requirements clean help
+.PHONY: demo test lint format bench storm backends semgrep logfire coverage requirements clean help
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -36,9 +36,6 @@ test: lint  ## Lint and run all tests.
 	@$(MAKE) --no-print-directory --silent logfire >/dev/null || echo 'logfire cannot be installed here: its tests are skipped.' >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-storm: $(VENV)/.installed-dev  ## Run the storms of kills, damaged lines and power cuts fifty times as long, and print their figures.
-	OTEL_PATTERNS_STORM=50 $(BIN)/python -m pytest -s --timeout 7200 tests/faults -k 'storm or mutated or power_cut' $(PYTEST_ARGS)
-
 lint: $(VENV)/.installed-dev  ## Check style, types and layers.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -51,6 +48,9 @@ format: $(VENV)/.installed-dev  ## Format the code and repair what can be repair
 
 bench: $(VENV)/.installed-dev  ## Run the benchmarks and print their table (a few minutes, on a quiet machine).
 	@$(BIN)/python -m benchmarks
+
+storm: $(VENV)/.installed-dev  ## Kill writers, cut the power and damage files in large numbers (a quarter of an hour).
+	OTEL_PATTERNS_STORM=$(or $(STORM),10) $(BIN)/python -m pytest -q --timeout=3600 tests/faults -k 'storm or mutated or power_cut'
 
 coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
 	$(BIN)/coverage erase

@@ -27,18 +27,23 @@ from typing import Any
 from otel_patterns.clock import Clock
 from otel_patterns.journal.append import Journal, open_journal
 from otel_patterns.journal.check import check
+from otel_patterns.journal.compress import compress, is_plain
 from otel_patterns.journal.cursor import Cursor, segment_of_file
 from otel_patterns.journal.lines import ReadReport, read_lines
 from otel_patterns.journal.read import Filter, read_documents, read_last, read_raw
 from otel_patterns.journal.receipt import Receipt
 from otel_patterns.journal.runs import read_runs
+from otel_patterns.journal.segments import sealed_segments
 from otel_patterns.journal.tail import RunTail
+from otel_patterns.settings import Durability
 from tests.documents import RUN_ID
 from tests.faults.writers import Found, line_of
 
 ROOT = Path(__file__).parents[2]
 # Fits a process that writes lines of any size for a second.
 _STORM_LINES = 300_000
+_STORM_WRITERS = 4
+_LEVELS: tuple[Durability, ...] = ("os", "group", "each")
 
 
 def command(name: str, path: Path, *arguments: object) -> list[str]:
@@ -140,7 +145,9 @@ def leave_child_behind(path: str) -> None:
     threading.Thread(target=lambda: journal.append(line_of("hanging", 0)), daemon=True).start()
     inside.wait(30)
     if os.fork() == 0:
-        Path(f"{path}.child").write_text(str(os.getpid()))
+        # There whole or not at all: our parent looks for it.
+        Path(f"{path}.new").write_text(str(os.getpid()))
+        os.rename(f"{path}.new", f"{path}.child")
         time.sleep(60)
         os._exit(0)
     while not os.path.exists(f"{path}.child"):
@@ -294,56 +301,79 @@ def write_huge_line(path: str) -> None:
 
 
 def storm(path: str) -> None:
-    """Kill writers at random instants and start others, until some of them were killed inside their write.
+    """Kill writers at random instants and start others, of all levels of durability.
 
-    A third argument is the size above which they seal the journal's file.
+    The third argument is the seed, the fourth the least number of kills: there are more until a writer was killed
+    inside its write. The fifth is the size above which they seal the journal's file; then there need not be more, and
+    one more process, which is killed as well, compresses what is sealed.
     """
-    max_bytes = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    seed = random.randrange(10**9)
-    chance = random.Random(seed)
-    acknowledged = mmap.mmap(-1, 8 * 2000)
-    kills = 0
-    writers: dict[int, int] = {}
+    chance = random.Random(sys.argv[3])
+    least, max_bytes = int(sys.argv[4]), int(sys.argv[5])
+    most = least + 2000
+    acknowledged = mmap.mmap(-1, 8 * (most + _STORM_WRITERS))
+    # By process id, and whether it is a writer.
+    processes: dict[int, bool] = {}
+    used = kills = 0
 
-    def begin(slot: int) -> None:
-        pid = os.fork()
-        if pid:
-            writers[pid] = slot
-            return
-        journal = Journal(path)
-        journal.rotate(max_bytes)
-        for number in range(_STORM_LINES):
-            largest = 300_000 if number % 4 == 0 else 2000
-            if journal.append(line_of(f"w{slot}", number, largest=largest)).state != "journaled":
-                os._exit(3)
-            acknowledged[slot * 8 : slot * 8 + 8] = (number + 1).to_bytes(8, "little")
-        os._exit(4)
+    def begin(*, is_writer: bool) -> None:
+        nonlocal used
+        slot = used
+        used += is_writer
+        if pid := os.fork():
+            processes[pid] = is_writer
+        elif is_writer:
+            _storm_writer(path, slot, max_bytes, acknowledged)
+        else:
+            _storm_compressor(path)
 
-    used = 4
-    for slot in range(used):
-        begin(slot)
-    for _ in range(10):
-        for _ in range(40):
-            time.sleep(chance.uniform(0, 0.006))
-            pid = chance.choice(list(writers))
-            os.kill(pid, signal.SIGKILL)
-            kills += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-            del writers[pid]
-            begin(used)
-            used += 1
-        for pid in writers:
-            os.kill(pid, signal.SIGSTOP)
-        fragments = len(Found(Path(path)).damaged)
-        for pid in writers:
-            os.kill(pid, signal.SIGCONT)
-        if fragments:
+    for _ in range(_STORM_WRITERS):
+        begin(is_writer=True)
+    if max_bytes:
+        begin(is_writer=False)
+    while kills < most:
+        time.sleep(chance.uniform(0, 0.006))
+        pid = chance.choice(list(processes))
+        kills += _killed(pid)
+        begin(is_writer=processes.pop(pid))
+        if kills >= least and max_bytes:
             break
-    for pid in writers:
-        os.kill(pid, signal.SIGKILL)
-        kills += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        if kills >= least and kills % 40 == 0:
+            for pid in processes:
+                os.kill(pid, signal.SIGSTOP)
+            fragments = len(Found(Path(path)).damaged)
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+            if fragments:
+                break
+    kills += sum(map(_killed, processes))
     fresh = Journal(path).append(line_of("fresh", 0)).state
     counts = [int.from_bytes(acknowledged[slot * 8 : slot * 8 + 8], "little") for slot in range(used)]
-    _tell(seed=seed, kills=kills, acknowledged=counts, fresh=fresh)
+    _tell(kills=kills, acknowledged=counts, fresh=fresh)
+
+
+def _killed(pid: int) -> bool:
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def _storm_writer(path: str, slot: int, max_bytes: int, acknowledged: mmap.mmap) -> None:
+    journal = Journal(path)
+    journal.rotate(max_bytes)
+    journal.durability = _LEVELS[slot % len(_LEVELS)]
+    for number in range(_STORM_LINES):
+        largest = 40_000 if number % 4 == 0 else 2000
+        if journal.append(line_of(f"w{slot}", number, largest=largest)).state != "journaled":
+            os._exit(3)
+        acknowledged[slot * 8 : slot * 8 + 8] = (number + 1).to_bytes(8, "little")
+    os._exit(4)
+
+
+def _storm_compressor(path: str) -> None:
+    while True:
+        for segment in sealed_segments(path):
+            if is_plain(segment):
+                compress(path, segment, "gzip")
+        time.sleep(0.001)
 
 
 def die_within_rotation(path: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from otel_patterns.journal.lines import read_lines
 from tests.documents import event_document
@@ -35,13 +36,17 @@ class Found:
     def __init__(self, path: Path) -> None:
         self.numbers: defaultdict[str, list[int]] = defaultdict(list)
         self.damaged: list[bytes] = []
-        for file in [*sorted(path.parent.glob(f"{path.stem}-{'[0-9]' * 8}{path.suffix}")), path]:
-            if file.exists():
-                self._add(file)
+        sealed = f"{path.stem}-{'[0-9]' * 8}{path.suffix}"
+        plain = {*path.parent.glob(sealed)}
+        packed = {file.with_suffix("") for file in path.parent.glob(f"{sealed}.gz")}
+        for file in sorted(plain | packed):
+            self._add(file if file in plain else Path(f"{file}.gz"))
+        if path.exists():
+            self._add(path)
 
     def _add(self, path: Path) -> None:
-        with path.open("rb") as file:
-            for line in read_lines(file):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line in read_lines(cast("BinaryIO", file)):
                 try:
                     details: dict[str, Any] = json.loads(line.data)["details"]
                     writer, number = details["writer"], details["number"]
