@@ -50,7 +50,7 @@ bench: $(VENV)/.installed-dev  ## Run the benchmarks and print their table (a fe
 	@$(BIN)/python -m benchmarks
 
 storm: $(VENV)/.installed-dev  ## Kill writers, cut the power and damage files in large numbers (a quarter of an hour).
-	OTEL_PATTERNS_STORM=$(or $(STORM),10) $(BIN)/python -m pytest -q --timeout=3600 tests/faults -k 'storm or mutated or power_cut'
+	OTEL_PATTERNS_STORM=$(or $(STORM),10) $(BIN)/python -m pytest -q --timeout=3600 tests/faults tests/property/test_journal_model.py -k 'storm or mutated or power_cut or journal_model'
 
 coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
 	$(BIN)/coverage erase

@@ -119,7 +119,8 @@ def _prune(arguments: argparse.Namespace, path: str, _settings: Settings, output
     verb = "to delete" if arguments.dry_run else "deleted"
     output.say(f"{counted(len(found.segments), 'segment')} {verb}, {show_bytes(size)}")
     if found.held is not None:
-        output.say(f"{os.path.basename(found.held.path)} is kept: run {found.run_id} is open or owed")
+        reason = f"run {found.run_id} is open or owed, or goes on behind it"
+        output.say(f"{os.path.basename(found.held.path)} is kept: {reason}")
     return 0
 
 
