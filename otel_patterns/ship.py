@@ -144,6 +144,8 @@ class Shipper:
             self._pack(self._live, is_at_end=not self._live.read(_BLOCKS))
         is_more = self._backlog.read(_BLOCKS)
         self._pack(self._backlog, is_at_end=not is_more)
+        self.counts.update(self._backlog.passed_over)
+        self._backlog.passed_over.clear()
         if is_more and self._live is None:
             # There is a lot: what begins from now on does not wait for it.
             born_after = self._clock.now_unix_nano()
@@ -151,6 +153,9 @@ class Shipper:
         elif not is_more and self._live is not None:
             self._live.close()
             self._live = None
+        if not is_more:
+            # Every run has been met by now.
+            self._settled.whole.clear()
         return is_more
 
     def _pack(self, backlog: Backlog, *, is_at_end: bool) -> None:
@@ -197,10 +202,10 @@ class Shipper:
 
     def _put(self, trace: RunTrace, spans: Sequence[Span]) -> None:
         """Put spans on the way, unless they are."""
-        spans = [span for span in spans if span.span_id not in self._on_the_way]
-        if spans:
-            self._on_the_way.update(span.span_id for span in spans)
-            parcel = pack(trace, spans)
+        new = [span for span in spans if span.span_id not in self._on_the_way]
+        if new:
+            self._on_the_way.update(span.span_id for span in new)
+            parcel = pack(trace, new, are_last=len(new) == len(spans))
             self._outbox.append(parcel)
             self._outbox_bytes += parcel.size
 
@@ -269,6 +274,7 @@ class Shipper:
             self.counts[fate] += 1
             # Only as long as the other one may come upon it.
             self._settled.acknowledged.pop(run.run_id, None)
+            self._settled.whole.discard(run.run_id)
 
     def _save_checkpoint(self) -> None:
         try:
@@ -303,7 +309,7 @@ class Shipper:
         self._backlog = self._open_backlog(checkpoint)
 
     def _open_backlog(self, checkpoint: Checkpoint) -> Backlog:
-        return Backlog(self._path, checkpoint, start=checkpoint.cursor)
+        return Backlog(self._path, checkpoint, start=checkpoint.cursor, settled=self._settled)
 
 
 def _fate_without_delivery(trace: RunTrace | None) -> Fate | None:

@@ -270,7 +270,7 @@ def _examine_records(section: Section, path: str, endpoint: Endpoint | None) -> 
         # Before its first checkpoint a record has the name of its file alone.
         name = endpoint.destination if endpoint is not None and is_in_force else record.destination
         reasons = Counter(words for parked in settled.parked.values() for words in parked.values())
-        runs = len(settled.acknowledged)
+        runs = len(settled.whole) + len(settled.acknowledged)
         section.facts["destinations"].append(
             {
                 "name": name,

@@ -132,6 +132,21 @@ def decode_records(data: bytes) -> list[EventRecord] | None:
     return records if _have_good_ids([record.event_id for record in records], records) else None
 
 
+class _RunHead(msgspec.Struct, gc=False):
+    pattern_run_id: str
+
+
+_decode_run_heads: Final = msgspec.json.Decoder(_RunHead).decode_lines
+
+
+def decode_run_ids(data: bytes) -> list[str] | None:
+    """Return the run id of each of these lines and check nothing else; None when one may have none."""
+    try:
+        return [head.pattern_run_id for head in _decode_run_heads(data)]
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
 _Decoded = TypeVar("_Decoded", Head, EventRecord)
 
 

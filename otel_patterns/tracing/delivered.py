@@ -11,17 +11,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+import msgspec
+
 from ..errors import Guard
 from ..journal.append import LOCK_TIMEOUT_SECONDS, Journal
 from ..journal.cursor import BEGINNING, Cursor
-from ..journal.lines import open_to_read, read_lines
+from ..journal.lines import open_to_read, read_blocks
 from ..journal.lock import FileLock
 from ..journal.state import replace_file
 from .owner import own
@@ -34,16 +36,29 @@ if TYPE_CHECKING:
 _RUNS_WORTH_DROPPING: Final = 1000
 
 
+class _Entry(msgspec.Struct, gc=False):
+    pattern_run_id: str
+    span_ids: list[str]
+    parked: str | None = None
+    reason: str | None = None
+    whole: bool = False
+
+
+_decoder: Final = msgspec.json.Decoder(_Entry)
+
+
 @dataclass
 class Settled:
     """What is on record of a destination.
 
     Attributes:
-        acknowledged: The span ids of every run that were acknowledged.
+        whole: Runs that are known to be settled whole, now and for ever: each of their spans is acknowledged or parked.
+        acknowledged: Of every other run the span ids that were acknowledged; they may be all of its spans.
         parked: Of every run the span ids that the receiver does not want, with the reason and the receiver's words.
             A span that was acknowledged before or after is not among them.
     """
 
+    whole: set[str] = field(default_factory=set[str])
     acknowledged: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     parked: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
@@ -51,15 +66,45 @@ class Settled:
         """Add what was acknowledged or parked now."""
         for parcel in parcels:
             if answer.is_final:
-                words = f"{answer.kind}: {answer.message or 'no reason was given'}"
-                self.parked.setdefault(parcel.run_id, {}).update(dict.fromkeys(parcel.span_ids, words))
+                self._park(parcel.run_id, parcel.span_ids, _words_of(answer.kind, answer.message))
             else:
-                self.acknowledged.setdefault(parcel.run_id, set()).update(parcel.span_ids)
+                self._acknowledge(parcel.run_id, parcel.span_ids, is_whole=parcel.completes)
+
+    def read(self, entry: _Entry) -> None:
+        """Add what a line of the record says."""
+        if entry.parked is not None:
+            self._park(entry.pattern_run_id, entry.span_ids, _words_of(entry.parked, entry.reason))
+        else:
+            self._acknowledge(entry.pattern_run_id, entry.span_ids, is_whole=entry.whole)
+
+    def _park(self, run_id: str, span_ids: Sequence[str], words: str) -> None:
+        parked = self.parked.get(run_id, {})
+        acknowledged = self.acknowledged.get(run_id, ())
+        # What is not parked of a run that is settled whole was acknowledged.
+        new = [each for each in span_ids if each in parked or not (run_id in self.whole or each in acknowledged)]
+        if new:
+            self.parked[run_id] = {**parked, **dict.fromkeys(new, words)}
+
+    def _acknowledge(self, run_id: str, span_ids: Sequence[str], *, is_whole: bool) -> None:
+        if run_id in self.parked:
+            self.parked[run_id] = {each: words for each, words in self.parked[run_id].items() if each not in span_ids}
+            if not self.parked[run_id]:
+                del self.parked[run_id]
+        if is_whole:
+            # Most runs: their ids alone, so that a long record takes little memory, and is read in little time.
+            self.whole.add(run_id)
+            self.acknowledged.pop(run_id, None)
+        elif run_id not in self.whole:
+            self.acknowledged.setdefault(run_id, set()).update(span_ids)
 
     def has(self, run_id: str, span_ids: Iterable[str]) -> bool:
         """Tell whether all these spans of a run are settled: then nothing of them is owed."""
         acknowledged, parked = self.acknowledged.get(run_id, ()), self.parked.get(run_id, ())
-        return all(span_id in acknowledged or span_id in parked for span_id in span_ids)
+        return run_id in self.whole or all(span_id in acknowledged or span_id in parked for span_id in span_ids)
+
+
+def _words_of(kind: str, reason: str | None) -> str:
+    return f"{kind}: {reason or 'no reason was given'}"
 
 
 # What became of a run of which nothing is owed.
@@ -119,8 +164,11 @@ class DeliveryRecord:
         for parcel in parcels:
             spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
         outcome = {"parked": answer.kind, "reason": answer.message} if answer.is_final else {}
+        whole = {parcel.run_id for parcel in parcels if parcel.completes and not answer.is_final}
         for run_id, spans in spans_by_run.items():
-            entry = {"pattern_run_id": run_id, "span_ids": sorted(spans), **outcome}
+            entry: dict[str, Any] = {"pattern_run_id": run_id, "span_ids": sorted(spans), **outcome}
+            if run_id in whole:
+                entry["whole"] = True
             line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
             self._file.append(line.encode("utf-8", "replace") + b"\n")
 
@@ -169,7 +217,7 @@ class DeliveryRecord:
             file = open_to_read(self.path)
             if file is not None:
                 with file:
-                    kept = [line.data for line in read_lines(file) if not _is_droppable(line.data, settled)]
+                    kept = [line for _, block in read_blocks(file) for line in _lines_kept(block, settled)]
                 replace_file(self.path, b"".join(line + b"\n" for line in kept))
         finally:
             lock.release()
@@ -213,12 +261,12 @@ def _checkpoint_of(document: Any) -> Checkpoint:
     )
 
 
-def _is_droppable(line: bytes, settled: AbstractSet[str]) -> bool:
-    try:
-        entry: Any = json.loads(line)
-        return "parked" not in entry and entry["pattern_run_id"] in settled
-    except (ValueError, TypeError, KeyError):
-        return False
+def _lines_kept(block: bytes, settled: AbstractSet[str]) -> Iterator[bytes]:
+    """Yield those lines that say something of other runs than these, or of parked spans."""
+    for line in block.split(b"\n"):
+        entry = _entry_of(line) if line else None
+        if line and (entry is None or entry.parked is not None or entry.pattern_run_id not in settled):
+            yield line
 
 
 def record_directory(journal_path: str | os.PathLike[str]) -> str:
@@ -237,21 +285,22 @@ def load_settled(path: str) -> Settled:
     if file is None:
         return settled
     with file:
-        for line in read_lines(file):
-            try:
-                _read(json.loads(line.data), settled)
-            except (ValueError, TypeError, KeyError):  # noqa: PERF203  # a damaged line must cost only itself
-                continue
-    for run_id, parked in settled.parked.items():
-        for span_id in settled.acknowledged.get(run_id, set()) & parked.keys():
-            del parked[span_id]
+        for _, block in read_blocks(file):
+            for entry in _entries_of(block):
+                settled.read(entry)
     return settled
 
 
-def _read(entry: Any, settled: Settled) -> None:
-    run_id, spans = str(entry["pattern_run_id"]), [str(span) for span in entry["span_ids"]]
-    if "parked" in entry:
-        words = f"{entry['parked']}: {entry.get('reason') or 'no reason was given'}"
-        settled.parked.setdefault(run_id, {}).update(dict.fromkeys(spans, words))
-    else:
-        settled.acknowledged.setdefault(run_id, set()).update(spans)
+def _entries_of(block: bytes) -> Iterable[_Entry]:
+    """Return the entries of some lines; those that are damaged are left out."""
+    try:
+        return _decoder.decode_lines(block)
+    except (msgspec.MsgspecError, ValueError):
+        return filter(None, map(_entry_of, block.split(b"\n")))
+
+
+def _entry_of(line: bytes) -> _Entry | None:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, ValueError):
+        return None

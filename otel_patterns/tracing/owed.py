@@ -34,7 +34,7 @@ def owed_to(journal_path: str | os.PathLike[str], record: DeliveryRecord) -> set
         JournalError: The journal or the delivery record cannot be read.
     """
     settled, checkpoint = record.load(), record.load_checkpoint()
-    backlog = Backlog(journal_path, checkpoint, start=checkpoint.cursor)
+    backlog = Backlog(journal_path, checkpoint, start=checkpoint.cursor, settled=settled)
     owed: set[str] = set()
     try:
         is_more = True

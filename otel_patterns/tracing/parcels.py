@@ -33,12 +33,21 @@ class Sender(Protocol):
 
 @dataclass(frozen=True)
 class Parcel:
-    """Spans of one run: encoded in `body` for a sink that sends bytes, plain in `spans` for one that plays them."""
+    """Spans of one run: encoded in `body` for a sink that sends bytes, plain in `spans` for one that plays them.
+
+    Attributes:
+        run_id: The run.
+        span_ids: Its spans.
+        body: An ExportTraceServiceRequest with them.
+        spans: The spans themselves.
+        completes: Once these are settled, all spans are that the run will ever have.
+    """
 
     run_id: str
     span_ids: tuple[str, ...]
     body: bytes = b""
     spans: tuple[Span, ...] = ()
+    completes: bool = False
 
     @property
     def size(self) -> int:
@@ -46,9 +55,17 @@ class Parcel:
         return len(self.body) + _PLAIN_BYTES * sum(1 + len(span.events) for span in self.spans)
 
 
-def pack(trace: RunTrace, spans: Sequence[Span]) -> Parcel:
-    """Return spans of a run, encoded with the run's resource."""
-    return Parcel(trace.run_id, tuple(span.span_id for span in spans), encode(trace.resource, spans))
+def pack(trace: RunTrace, spans: Sequence[Span], *, are_last: bool = False) -> Parcel:
+    """Return spans of a run, encoded with the run's resource.
+
+    Args:
+        trace: The run.
+        spans: Some of its spans.
+        are_last: All others of the trace are settled.
+    """
+    span_ids = tuple(span.span_id for span in spans)
+    completes = trace.is_whole and (are_last or len(spans) == 1 + len(trace.stages))
+    return Parcel(trace.run_id, span_ids, encode(trace.resource, spans), completes=completes)
 
 
 def batch_of(parcels: Iterable[Parcel], *, limit: int | None = None) -> list[Parcel]:

@@ -87,9 +87,9 @@ def project(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = Non
     recorded = read_recorded(prefix)
     common = _Common(first, recorded)
     ended = last.event_type in names.TERMINAL_EVENT_TYPES
-    stages = pair_stages(prefix)
+    stages = all_stages = pair_stages(prefix)
     if closed_by is not None:
-        stages = [stage for stage in stages if stage.closing.event_id in closed_by]
+        stages = [stage for stage in all_stages if stage.closing.event_id in closed_by]
     is_root_wanted = ended and (closed_by is None or last.event_id in closed_by)
     return RunTrace(
         run_id=common.run_id,
@@ -98,6 +98,7 @@ def project(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = Non
         resource=recorded.resource,
         sampled=recorded.sampled,
         native=recorded.native,
+        is_whole=is_root_wanted and len(stages) == len(all_stages),
         root=_root(common, prefix, recorded) if is_root_wanted else None,
         stages=tuple([_stage(common, stage) for stage in stages]),
         marker=None if ended else _marker(common, first),

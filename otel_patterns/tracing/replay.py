@@ -114,17 +114,19 @@ def traces_of(
 
 
 def _selected(prefix: Sequence[Event], selection: Selection, report: ReplayReport) -> RunTrace | None:
-    if selection.run_id is not None and prefix[0].pattern_run_id != selection.run_id:
-        return None
-    if selection.job_id is not None and prefix[0].job_id != selection.job_id:
-        return None
-    if selection.since is not None and max(event.time_unix_nano for event in prefix) < selection.since:
-        return None
     try:
-        return project(prefix)
+        return project(prefix) if _is_selected(prefix, selection) else None
     except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
         report.leave_out(1, f"run {prefix[0].pattern_run_id} cannot be projected: {type(error).__name__}: {error}")
         return None
+
+
+def _is_selected(prefix: Sequence[Event], selection: Selection) -> bool:
+    if selection.run_id is not None and prefix[0].pattern_run_id != selection.run_id:
+        return False
+    if selection.job_id is not None and prefix[0].job_id != selection.job_id:
+        return False
+    return selection.since is None or max(event.time_unix_nano for event in prefix) >= selection.since
 
 
 def replay(
@@ -183,12 +185,14 @@ def _replay(
     settled, checkpoint = record.load(), record.load_checkpoint()
     if choice.force:
         settled.acknowledged.clear()
+        settled.whole.clear()
     if choice.is_all:
         report.delivered = checkpoint.before.get("delivered", 0)
         report.unsampled = checkpoint.before.get("unsampled", 0)
         report.native = checkpoint.before.get("native", 0)
     start = checkpoint.cursor if choice.is_all else BEGINNING
-    backlog = Backlog(journal_path, checkpoint, start=start, report=report.read)
+    only, on_record = choice.selection.run_id, settled if choice.is_all else None
+    backlog = Backlog(journal_path, checkpoint, start=start, only=only, settled=on_record, report=report.read)
     payment = _Payment(sink, record, report, backlog)
     try:
         is_more = True
@@ -198,6 +202,7 @@ def _replay(
             for run in [*backlog.take_ended(), *(() if is_more else [run for run in backlog.runs if not run.is_ended])]:
                 _pay(run, settled, choice, payment, on_run)
         payment.finish()
+        report.delivered += backlog.passed_over["delivered"]
         if choice.is_all:
             for parked in settled.parked.values():
                 report.parked.update(parked.values())
@@ -219,6 +224,14 @@ def _pay(
 ) -> None:
     """Send what is owed of a run, or see that nothing is."""
     report = payment.report
+    is_selected = _is_selected(run.events, choice.selection)
+    if not is_selected or (run.run_id in settled.whole and run.run_id not in settled.parked):
+        # Most runs, when filters have the whole journal read: projecting them would be most of the work.
+        report.delivered += is_selected
+        # With filters no checkpoint is made: those left out are only forgotten by that.
+        payment.backlog.settle(run, "delivered")
+        run.events = []
+        return
     trace = _selected(run.events, choice.selection, report)
     # Its lines are in the journal; a thousand runs that wait for a receiver need not be in memory too.
     run.events = []
@@ -235,7 +248,7 @@ def _pay(
         report.sent += 1
         return
     try:
-        payment.add(run, pack(trace, spans))
+        payment.add(run, pack(trace, spans, are_last=True))
     except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
         report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
 
@@ -255,8 +268,8 @@ def _missing(
     acknowledged = settled.acknowledged.get(trace.run_id, ())
     known = settled.parked.get(trace.run_id, {})
     parked = {} if choice.selection.parked else known
-    # Of runs before the checkpoint only parked spans are on record, all others are acknowledged.
-    is_settled = is_before and trace.sampled and not choice.force
+    # Of these only parked spans are on record, all others are acknowledged.
+    is_settled = trace.run_id in settled.whole or (is_before and trace.sampled and not choice.force)
     missing: list[Span] = []
     is_parked = False
     for span in trace.spans:

@@ -95,6 +95,7 @@ class RunTrace(msgspec.Struct, frozen=True, gc=False):
         sampled: What the sampler decided when the run began.
         native: A backend has the run's spans by another way: its program exported them, or an event was imported
             from a trace. It is never sent.
+        is_whole: Whether it has all spans that the run will ever have.
         root: The run's span; None until the run has ended.
         stages: Spans of the stages that have ended, in the order of their ends.
         marker: The `run started` span of a run that has not ended; None afterwards.
@@ -106,6 +107,7 @@ class RunTrace(msgspec.Struct, frozen=True, gc=False):
     resource: Attributes
     sampled: bool
     native: bool
+    is_whole: bool
     root: Span | None
     stages: tuple[Span, ...]
     marker: Span | None

@@ -80,10 +80,13 @@ class Program:
     def spans(self, where: str) -> set[str]:
         """Return the ids of the spans that are `owed`, `parked` or `acknowledged`."""
         settled = self.settled
-        everything = {span.span_id for trace in traces_of(self.emitter.global_log, Selection()) for span in trace.spans}
-        parked = {span_id for spans in settled.parked.values() for span_id in spans}
-        acknowledged = {span_id for spans in settled.acknowledged.values() for span_id in spans}
-        return {"parked": parked, "acknowledged": acknowledged, "owed": everything - parked - acknowledged}[where]
+        found: dict[str, set[str]] = {"parked": set(), "acknowledged": set(), "owed": set()}
+        for trace in traces_of(self.emitter.global_log, Selection()):
+            for span in trace.spans:
+                is_parked = span.span_id in settled.parked.get(trace.run_id, {})
+                is_settled = settled.has(trace.run_id, [span.span_id])
+                found["parked" if is_parked else "acknowledged" if is_settled else "owed"].add(span.span_id)
+        return found[where]
 
 
 Start = Callable[..., Program]

@@ -327,7 +327,7 @@ def test_program_whose_provider_exports_to_our_endpoint(export: str, run_program
         )
         assert_same(tmp_path, receiver)
         assert done.stdout == f"{receiver.url if export == 'auto' else 'tracer provider'}\n"
-        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().acknowledged) == (export == "auto")
+        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().whole) == (export == "auto")
 
 
 @needs_logfire
@@ -389,7 +389,7 @@ def test_program_under_opentelemetry_instrument(export: str, run_program: Run, t
             OTEL_PATTERNS_JOURNAL=str(tmp_path / "j.jsonl"),
         )
         assert_same(tmp_path, receiver)
-        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().acknowledged) == (export == "auto")
+        assert bool(DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load().whole) == (export == "auto")
 
 
 @needs_instrument

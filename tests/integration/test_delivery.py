@@ -51,12 +51,12 @@ def run_once(emitter: PatternEventEmitter, *, operation_kind: str = "demo") -> s
 
 def owed(emitter: PatternEventEmitter, destination: str) -> set[str]:
     """Return the names of spans that the destination has not acknowledged."""
-    delivered = DeliveryRecord(emitter.global_log, destination).load().acknowledged
+    settled = DeliveryRecord(emitter.global_log, destination).load()
     return {
         span.name
         for trace in traces_of(emitter.global_log, Selection())
         for span in trace.spans
-        if span.span_id not in delivered.get(trace.run_id, set())
+        if not settled.has(trace.run_id, [span.span_id])
     }
 
 

@@ -197,7 +197,7 @@ def test_child_of_a_process_that_used_grpc_does_not_hang(tmp_path: Path, support
         assert done.stdout.splitlines() == ["parent True", f"child {support == '1'}", "exit 0", "parent True"]
         assert ("gRPC does not survive a fork" in done.stderr) == (support == "0")
         settled = DeliveryRecord(tmp_path / "j.jsonl", receiver.url).load()
-        owed = [t for t in traces_of(tmp_path / "j.jsonl", Selection()) if t.run_id not in settled.acknowledged]
+        owed = [t for t in traces_of(tmp_path / "j.jsonl", Selection()) if t.run_id not in settled.whole]
         assert len(owed) == (1 if support == "0" else 0)
 
 

@@ -285,9 +285,13 @@ class JournalMachine(RuleBasedStateMachine):
         replay(self.path, self.receiver, Selection())
         runs = {kept.event.pattern_run_id for kept in self.journal}
         assert self.receiver.sent <= _all(map(self._spans, runs)), "a span is sent that no run has"
-        settled = DeliveryRecord(self.path, DESTINATION).load()
-        assert _all(settled.acknowledged.values()) == self.receiver.acknowledged, "the record is not what was said"
+        record = DeliveryRecord(self.path, DESTINATION)
+        settled = record.load()
         assert _all(settled.parked.values()) == self.receiver.parked
+        for run_id in runs:
+            on_record = {span_id for span_id in self._spans(run_id) if settled.has(run_id, [span_id])}
+            said = self.receiver.acknowledged | self.receiver.parked
+            assert on_record == self._spans(run_id) & said, "the record is not what was said"
 
     @precondition(lambda self: self.receiver.acknowledged or self.receiver.parked)
     @rule()

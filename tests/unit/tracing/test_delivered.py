@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 
 from otel_patterns.tracing.answers import Answer
-from otel_patterns.tracing.delivered import DeliveryRecord
+from otel_patterns.tracing.delivered import DeliveryRecord, Settled
 from otel_patterns.tracing.parcels import Parcel
 
 ONE = Parcel("PRUN-1", ("0b", "0a"))
@@ -74,3 +75,49 @@ def test_record_of_an_older_version_and_damaged_lines_are_read(record: DeliveryR
 def test_record_that_is_not_there_is_empty(record: DeliveryRecord) -> None:
     """Everything is owed."""
     assert (record.load().acknowledged, record.load().parked) == ({}, {})
+
+
+WHOLE = Parcel("PRUN-1", ("0c",), completes=True)
+
+
+def test_run_that_is_settled_whole_says_so_in_its_line(record: DeliveryRecord) -> None:
+    """From then on all of its spans are settled, and the record need not be asked for each."""
+    for parcel in (ONE, WHOLE):
+        record.settle([parcel], Answer("acknowledged"))
+    assert lines(record)[1] == {"pattern_run_id": "PRUN-1", "span_ids": ["0c"], "whole": True}
+    settled = record.load()
+    assert (settled.whole, settled.acknowledged) == ({"PRUN-1"}, {})
+    assert settled.has("PRUN-1", ["0a", "0f"])
+
+
+def test_run_whose_last_spans_are_parked_is_not_whole(record: DeliveryRecord) -> None:
+    """They may still be wanted by another receiver's next version."""
+    record.settle([WHOLE], Answer("refused", "no"))
+    assert record.load().whole == set()
+
+
+STEPS = {
+    "one": ([ONE], Answer("acknowledged")),
+    "one parked": ([ONE], Answer("refused", "no")),
+    "last": ([WHOLE], Answer("acknowledged")),
+    "last parked": ([WHOLE], Answer("too_large", "no")),
+}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS)), ids="-".join)
+def test_what_is_settled_is_the_same_as_noted_and_as_read(record: DeliveryRecord, order: tuple[str, ...]) -> None:
+    """In any order; a span that was taken is never parked."""
+    noted = Settled()
+    for name in order:
+        record.settle(*STEPS[name])
+        noted.add(*STEPS[name])
+    assert record.load() == noted == Settled(whole={"PRUN-1"})
+
+
+def test_spans_parked_before_their_run_is_whole_stay_parked(record: DeliveryRecord) -> None:
+    """They are settled, and listed."""
+    for name in ("one parked", "last"):
+        record.settle(*STEPS[name])
+    settled = record.load()
+    assert settled.whole == {"PRUN-1"}
+    assert settled.parked == {"PRUN-1": dict.fromkeys(("0a", "0b"), "refused: no")}
