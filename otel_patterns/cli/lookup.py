@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import OtelPatternsError
 from ..journal.lines import ReadReport
-from ..journal.read import Filter, read_events, read_heads
+from ..journal.lookup import read_run
+from ..journal.read import read_heads
 from ..journal.segments import read_files
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def find_run(path: str, text: str) -> list[PatternEvent]:
         UnknownRunError: There is no such run, or there are several.
         JournalError: The journal cannot be read.
     """
-    return _events_of(path, text) or _events_of(path, find_run_id(path, text))
+    return read_run(path, text) or read_run(path, _find_similar(path, text))
 
 
 def find_run_id(path: str, text: str) -> str:
@@ -59,9 +60,11 @@ def find_run_id(path: str, text: str) -> str:
         UnknownRunError: There is no such run, or there are several.
         JournalError: The journal cannot be read.
     """
+    return text if read_run(path, text) else _find_similar(path, text)
+
+
+def _find_similar(path: str, text: str) -> str:
     run_ids = _run_ids(path)
-    if text in run_ids:
-        return text
     latest = list(run_ids)[::-1]
     # Where a terminal is narrow, ids are shown as `…` and their end.
     wanted = text.lstrip("….").casefold()
@@ -81,7 +84,3 @@ def _run_ids(path: str) -> dict[str, None]:
 
 def _goes_by(run_id: str, wanted: str) -> bool:
     return run_id.startswith((wanted, f"prun-{wanted}")) or run_id.endswith(wanted)
-
-
-def _events_of(path: str, run_id: str) -> list[PatternEvent]:
-    return list(read_events(path, Filter(pattern_run_id=run_id)))

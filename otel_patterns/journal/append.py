@@ -148,6 +148,7 @@ class Journal:
             if self._is_new:
                 self._is_new = False
                 sync_directory(os.path.dirname(self.path))
+                self._rotation.index_sealed()
             return receipt
         finally:
             self._lock.release()

@@ -13,9 +13,10 @@ from typing import BinaryIO, Final, Literal, cast
 
 from ..errors import JournalError
 from .descriptor import sync_directory
+from .index import update_index
 from .lines import open_to_read
 from .lock import FileLock
-from .segments import GZIP, ZSTD, Segment, open_segment
+from .segments import GZIP, INDEXED_BYTES, ZSTD, Segment, open_segment
 
 Form = Literal["gzip", "zstd"]
 _SUFFIXES: Final[dict[Form, str]] = {"gzip": GZIP, "zstd": ZSTD}
@@ -42,20 +43,25 @@ def compress(journal_path: str, segment: Segment, form: Form) -> int:
     try:
         lock.acquire(_LOCK_TIMEOUT_SECONDS)
         lock.release()
-        return _compress(segment, segment.path + _SUFFIXES[form], form)
+        return _compress(journal_path, segment, segment.path + _SUFFIXES[form], form)
     except OSError as error:
         raise JournalError(segment.path, f"cannot be compressed: {error.strerror or error}") from error
     finally:
         lock.close()
 
 
-def _compress(segment: Segment, target: str, form: Form) -> int:
+def _compress(journal_path: str, segment: Segment, target: str, form: Form) -> int:
     plain = open_to_read(segment.path)
     if plain is None:
         raise JournalError(segment.path, "was deleted before it was compressed")
     # It ends as the target does, which says how it is packed, and is none of the journal's names.
     temporary = f"{segment.path}.{os.getpid()}.tmp{_SUFFIXES[form]}"
     with plain:
+        with contextlib.suppress(OSError):
+            # Once it is packed, an index costs unpacking all of it.
+            if os.fstat(plain.fileno()).st_size >= INDEXED_BYTES:
+                update_index(journal_path, plain, is_sealed=True)
+            plain.seek(0)
         try:
             _check(temporary, _pack(plain, temporary, form, segment.path), segment.path)
             os.rename(temporary, target)

@@ -10,11 +10,12 @@ from ..errors import JournalError
 from ..model import names
 from ..model.times import parse_timestamp
 from .descriptor import sync_directory
+from .index import drop_index
 from .lines import open_to_read
 from .lock import FileLock
 from .read import read_heads
 from .rotation import Rotation
-from .segments import Segment, open_segment, sealed_segments
+from .segments import Segment, identity_of, open_segment, sealed_segments
 
 _LOCK_TIMEOUT_SECONDS: Final = 10.0
 
@@ -130,6 +131,7 @@ def delete_segments(path: str, segments: list[Segment]) -> None:
         finally:
             lock.release()
         for segment in segments:
+            drop_index(path, identity_of(segment))
             for file in segment.files:
                 os.unlink(file)
         sync_directory(os.path.dirname(path))

@@ -88,10 +88,10 @@ def read_documents(
     report = report if report is not None else ReadReport()
     needle = wanted.needle if wanted is not None else None
     for file in read_files(path, report):
-        yield from _events_among(_candidates(read_blocks(file, report=report), needle), wanted, report)
+        yield from events_among(candidates(read_blocks(file, report=report), needle), wanted, report)
 
 
-def _candidates(blocks: Iterable[tuple[int, bytes]], needle: bytes | None) -> Iterator[Line]:
+def candidates(blocks: Iterable[tuple[int, bytes]], needle: bytes | None) -> Iterator[Line]:
     """Yield the lines that may hold what is searched for, and those that do not look like events."""
     for offset, block in blocks:
         if needle is None:
@@ -148,7 +148,7 @@ def read_last(
         lines = read_lines_backward(file, os.fstat(file.fileno()).st_size)
         if needle is not None:
             lines = (line for line in lines if _is_candidate(line.data, needle))
-        for event in islice(_events_among(lines, wanted, report), count - len(found)):
+        for event in islice(events_among(lines, wanted, report), count - len(found)):
             found.append(event)
             report.found(file, event[0])
         if len(found) == count:
@@ -170,7 +170,7 @@ def _files_backward(path: str | os.PathLike[str], report: ReadReport) -> Generat
                 yield file
 
 
-def _events_among(
+def events_among(
     lines: Iterable[Line], wanted: Filter | None, report: ReadReport
 ) -> Iterator[tuple[Line, dict[str, Any]]]:
     """Yield the events among lines that pass the filter; lines that are none are skipped and reported."""
@@ -234,8 +234,8 @@ def read_heads(file: BinaryIO, wanted: Filter | None = None, *, report: ReadRepo
     if wanted is None or wanted == Filter():
         yield from (block for _, block in _checked_blocks(file, report))
         return
-    lines = _candidates(read_blocks(file, report=report), wanted.needle)
-    for event in _events_among(lines, wanted, report):
+    lines = candidates(read_blocks(file, report=report), wanted.needle)
+    for event in events_among(lines, wanted, report):
         yield block_of([event])
 
 
@@ -248,7 +248,7 @@ def _checked_blocks(file: BinaryIO, report: ReadReport) -> Iterator[tuple[bytes,
             report.events += len(block.heads)
             yield data, block
         else:
-            found = list(_events_among(lines_of(offset, data), None, report))
+            found = list(events_among(lines_of(offset, data), None, report))
             if found:
                 yield b"".join(line.json + b"\n" for line, _ in found), block_of(found)
 

@@ -7,12 +7,15 @@ active file is missing, which is how a journal begins.
 from __future__ import annotations
 
 import os
+import threading
 import time
+from contextlib import suppress
 from math import inf
 from typing import Final
 
+from ..errors import JournalError
 from ..model.values import as_list
-from .segments import path_of_number, sealed_segments
+from .segments import INDEXED_BYTES, path_of_number, sealed_segments
 from .state import JournalState
 
 # After a rotation failed, writing goes on in the file that is there; the next try is due after so much more.
@@ -43,6 +46,7 @@ class Rotation:
         self._max_seconds = max_seconds
         self.due_bytes = self._max_bytes
         self.due_at = inf
+        self._sealed_path = ""
 
     def opened(self, *, is_new: bool) -> None:
         """Begin to watch over the file that was opened just now.
@@ -105,8 +109,8 @@ class Rotation:
     def _last_number(self) -> int:
         return max(self._state.number(_SEALED), 0, *(segment.number for segment in sealed_segments(self._path)))
 
-    def seal(self) -> str:
-        """Rename the active file to the next numbered segment, and return that one's path.
+    def seal(self) -> None:
+        """Rename the active file to the next numbered segment.
 
         Raises:
             OSError: The state cannot be written, or the file cannot be renamed.
@@ -115,6 +119,27 @@ class Rotation:
         number = self._last_number() + 1
         # Written first: a number is never given twice, also when its segment is deleted before the next rotation.
         self._state.save({**state, _SEALED: number})
-        sealed = path_of_number(self._path, number)
-        os.rename(self._path, sealed)
-        return sealed
+        self._sealed_path = path_of_number(self._path, number)
+        os.rename(self._path, self._sealed_path)
+
+    def index_sealed(self) -> None:
+        """Have an index made of what was sealed last, in a thread of its own; whoever needs it makes it otherwise."""
+        sealed, self._sealed_path = self._sealed_path, ""
+        # A small segment is none worth a thread.
+        if sealed and _size_of(sealed) >= INDEXED_BYTES:
+            from .index import index_sealed  # noqa: PLC0415  # loads msgspec, which a writer may do without
+
+            def index() -> None:
+                with suppress(OSError, JournalError):
+                    index_sealed(self._path, sealed)
+
+            with suppress(RuntimeError):
+                # At the end of the interpreter no thread is begun any more.
+                threading.Thread(target=index, name="otel-patterns-index", daemon=True).start()
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

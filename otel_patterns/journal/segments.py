@@ -19,6 +19,8 @@ from .lines import BadLine, ReadReport, open_to_read
 
 GZIP: Final = ".gz"
 ZSTD: Final = ".zst"
+# A file with less is searched in a few milliseconds: it needs no index.
+INDEXED_BYTES: Final = 4 * 1024 * 1024
 _COPY_BYTES: Final = 1024 * 1024
 _ZSTD_HEAD_BYTES: Final = 18
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"

@@ -21,6 +21,7 @@ from ..model.times import is_timestamp, parse_timestamp
 from .cursor import Cursor, segment_of_file
 from .heads import decode_records, parse_document, parse_record
 from .lines import Line, ReadReport, ends_line, lines_of, read_blocks, read_lines, read_lines_backward
+from .lookup import lines_in
 from .segments import files_behind, look, open_seekable, sealed_segments
 
 # How far the clocks of two hosts that write one run may be apart.
@@ -239,11 +240,17 @@ class RunTail:
             if segment.number > self._number or (file := open_seekable(segment)) is None:
                 continue
             with file:
-                found, is_all = _search_backward(file, os.fstat(file.fileno()).st_size, run_id, limit)
+                found, is_all = self._lines_in(file, run_id, limit)
             lines[:0] = found
             if is_all:
                 break
         return lines
+
+    def _lines_in(self, file: BinaryIO, run_id: str, limit: int | None) -> tuple[list[Line], bool]:
+        """Return the run's lines of a sealed segment, and whether none stands in an older one."""
+        if (lines := lines_in(self._path, file, run_id)) is not None:
+            return [line for line in lines if _run_id_of(line) == run_id], False
+        return _search_backward(file, os.fstat(file.fileno()).st_size, run_id, limit)
 
     def _advance(self, end: int | None) -> None:
         """Read complete lines up to `end`, or all there are."""

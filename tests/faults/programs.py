@@ -376,28 +376,6 @@ def _storm_compressor(path: str) -> None:
         time.sleep(0.001)
 
 
-def die_within_rotation(path: str) -> None:
-    """Append a line that begins a new file, and be killed at the step of the rotation that is the third argument."""
-    steps = itertools.count()
-
-    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
-        def call_or_die(*arguments: Any, **options: Any) -> Any:
-            if next(steps) == int(sys.argv[3]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **options)
-
-        return call_or_die
-
-    journal = Journal(path)
-    journal.rotate(1)
-    journal.append(line_of("first", 0))
-    for name in ("open", "write", "fsync", "rename", "close", "lseek", "pread"):
-        setattr(os, name, dying(getattr(os, name)))
-    journal.append(line_of("dying", 0))
-    sys.stdout.write(json.dumps({"steps": next(steps)}))
-    sys.stdout.flush()
-
-
 def many_writers(path: str) -> None:
     """Let 8 processes of 4 threads each append lines of 200 B to 200 kB at the same time."""
     children: list[int] = []
@@ -578,7 +556,6 @@ PROGRAMS: dict[str, Callable[[str], None]] = {
     program.__name__: program
     for program in (
         append_in_signal_handler,
-        die_within_rotation,
         fail_one_sync,
         use_up_descriptors,
         wait_with_spooled_lines,

@@ -24,11 +24,14 @@ from otel_patterns.journal.append import Journal
 from otel_patterns.journal.compress import is_plain
 from otel_patterns.journal.cursor import Cursor, segment_of_file
 from otel_patterns.journal.follow import follow_lines
+from otel_patterns.journal.index import index_directory, load_index
 from otel_patterns.journal.lines import ReadReport
+from otel_patterns.journal.lookup import read_run
 from otel_patterns.journal.read import read_documents
 from otel_patterns.journal.segments import identity_of, sealed_segments
 from otel_patterns.journal.state import JournalState
 from otel_patterns.model.names import MAX_LINE_BYTES
+from tests.faults.dying import kill_at_each_step
 from tests.faults.programs import ROOT, command, run, started
 from tests.faults.storm import SEED, STORM
 from tests.faults.writers import Found, line_of
@@ -295,18 +298,17 @@ def test_j15_rotation_in_storm_of_kills_loses_and_doubles_no_acknowledged_line(
         print(f"\nstorm of kills with rotation and compression, seed {SEED}: {dict(counts)}")
 
 
+def new_directory(parent: Path, number: int) -> Path:
+    """Return a directory that was made now."""
+    directory = parent / str(number)
+    directory.mkdir()
+    return directory
+
+
 def test_j15_kill_at_each_step_of_a_rotation_leaves_a_whole_journal(tmp_path: Path) -> None:
     """Whichever system call was the last: the line before is there once, and the next writer goes on."""
-    step, is_killed = 0, True
     outcomes: set[tuple[int, bool]] = set()
-    while is_killed:
-        path = tmp_path / str(step) / "pattern_events.jsonl"
-        path.parent.mkdir()
-        ended = subprocess.run(
-            command("die_within_rotation", path, step), cwd=ROOT, capture_output=True, timeout=60, check=False
-        )
-        is_killed = ended.returncode == -signal.SIGKILL
-        assert is_killed or ended.returncode == 0, ended.stderr
+    for path in kill_at_each_step("rotate", lambda step: new_directory(tmp_path, step) / "pattern_events.jsonl"):
         outcomes.add((len(sealed_segments(path)), path.exists()))
         assert [document["event_id"] for _, document in read_documents(path)][:1] == ["EVT-first.0"]
         journal = Journal(path)
@@ -317,9 +319,30 @@ def test_j15_kill_at_each_step_of_a_rotation_leaves_a_whole_journal(tmp_path: Pa
         assert not found.damaged
         assert found.numbers.pop("dying", [0]) == [0]
         assert found.numbers == {"first": [0], "next": [0]}
-        step += 1
     # Killed before the rename, between it and the new file, and after both.
     assert outcomes == {(0, True), (1, False), (1, True)}
+
+
+def test_j15_kill_at_each_step_of_making_an_index_hides_no_line(tmp_path: Path) -> None:
+    """There is the former index or the new one, never a part of one, and the run is found with either."""
+    lines = [line_of("first", number) for number in range(3)]
+
+    def journal_of(step: int) -> Path:
+        path = new_directory(tmp_path, step) / "pattern_events.jsonl"
+        path.write_bytes(b"".join(lines))
+        return path
+
+    covered: set[int] = set()
+    leftover = 0
+    for path in kill_at_each_step("make_index", journal_of):
+        with path.open("rb") as file:
+            index = load_index(path, file, segment_of_file(file))
+        assert index is not None
+        covered.add(index.covered)
+        leftover += any(name.endswith(".tmp") for name in os.listdir(index_directory(path)))
+        assert len(read_run(path, json.loads(lines[0])["pattern_run_id"])) == 4
+    assert covered == {len(b"".join(lines)), len(b"".join(lines)) + len(line_of("grown", 0))}
+    assert leftover, "it was never killed while it wrote"
 
 
 def test_j4_torn_tail_at_every_byte_costs_the_torn_line_alone(path: Path) -> None:
