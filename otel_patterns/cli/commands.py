@@ -197,10 +197,10 @@ COMMANDS: Final = (
         "journal",
         "look after the journal's files",
         "Look after the files of the journal while others write and read. 'check' reads all lines and tells what is "
-        "wrong: exit code 1 when anything is. 'repair' writes all events that can be read into a new journal beside "
-        "the old one. 'stats' counts. 'prune' deletes sealed segments, whole and the oldest first, up to the first "
-        "with an event of a run that is open, or owed to a trace backend. 'compress' packs sealed segments. Killed at "
-        "any moment, none of them loses anything.",
+        "wrong: exit code 1 when anything is that is not known yet. 'repair' writes all events that can be read into a "
+        "new journal beside the old one; with --jobs it completes the logs of jobs. 'stats' counts. 'prune' deletes "
+        "sealed segments, whole and the oldest first, up to the first with an event of a run that is open, or owed to "
+        "a trace backend. 'compress' packs sealed segments. Killed at any moment, none of them loses anything.",
         (
             f"{PROGRAM} journal check --quarantine",
             f"{PROGRAM} journal stats --json | jq .lost_lines",
@@ -209,7 +209,16 @@ COMMANDS: Final = (
         ),
         (
             Argument(("action",), "what to do", choices=("check", "repair", "stats", "prune", "compress")),
-            Argument(("--quarantine",), "check: copy bad lines to quarantine/ beside the journal", kind="switch"),
+            Argument(
+                ("--quarantine",),
+                "check: copy bad lines to quarantine/ beside the journal; then they are known",
+                kind="switch",
+            ),
+            Argument(
+                ("--acknowledge",),
+                "check: from now on, lines that were lost and syncs that failed are known",
+                kind="switch",
+            ),
             Argument(("--output",), "repair: the new journal (else <name>.repaired.jsonl beside the old one)", "PATH"),
             Argument(
                 ("--older-than",), f"prune: segments whose latest event is so old, {_DURATION}", "TIME", "seconds"
@@ -217,7 +226,10 @@ COMMANDS: Final = (
             Argument(
                 ("--keep-bytes",), "prune: the oldest while the journal is larger, like 500MB, 10GB", "SIZE", "bytes"
             ),
-            Argument(("--dry-run",), "prune: only tell what would be deleted", kind="switch"),
+            Argument(
+                ("--jobs",), "repair: instead, append to the logs of jobs what they miss of the journal", kind="switch"
+            ),
+            Argument(("--dry-run",), "prune and repair --jobs: only tell what would be done", kind="switch"),
             Argument(
                 ("--format",),
                 "compress: how (else OTEL_PATTERNS_COMPRESS, else gzip); zstd needs the extra otel-patterns[zstd]",

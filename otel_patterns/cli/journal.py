@@ -9,8 +9,9 @@ from typing import Final
 
 from ..clock import Clock
 from ..errors import ConfigurationError
-from ..journal.check import check, quarantine, repair
+from ..journal.check import acknowledge, check, quarantine, repair
 from ..journal.compress import Form, compress, is_plain
+from ..journal.job_log import repair_job_logs
 from ..journal.lines import ReadReport
 from ..journal.prune import delete_segments, find_prunable, size_of
 from ..journal.rotation import FAILED_SYNCS, LOST
@@ -57,22 +58,42 @@ def _check(arguments: argparse.Namespace, path: str, _settings: Settings, output
             output.data(encode_json(finding._asdict()))
         else:
             where = f" at byte {finding.offset}" if finding.length else ""
-            name = os.path.basename(finding.path)
-            output.line(
-                Styled(finding.kind.replace("_", " "), "bold"), f"  {safe(name)}{where}: {safe(finding.reason)}"
-            )
+            words = f"  {safe(os.path.basename(finding.path))}{where}: {safe(finding.reason)}"
+            kind = finding.kind.replace("_", " ")
+            parts = (Styled(f"{kind}{words} (known)", "dim"),) if finding.known else (Styled(kind, "bold"), words)
+            output.line(*parts)
     if arguments.quarantine:
         output.say(f"{counted(quarantine(path, findings), 'line')} copied to quarantine")
-    output.say(f"{counted(len(findings), 'finding')}" if findings else "nothing is wrong")
-    return 1 if findings else 0
+    if arguments.acknowledge:
+        acknowledge(path)
+    known = sum(finding.known for finding in findings)
+    said = f", {'all' if known == len(findings) else known} known" if known else ""
+    output.say(f"{counted(len(findings), 'finding')}{said}" if findings else "nothing is wrong")
+    return 1 if known < len(findings) else 0
 
 
 def _repair(arguments: argparse.Namespace, path: str, _settings: Settings, output: Output, _clock: Clock) -> int:
+    if arguments.jobs:
+        return _repair_jobs(path, output, dry_run=arguments.dry_run)
     stem, suffix = os.path.splitext(path)
     target: str = os.path.abspath(arguments.output or f"{stem}.repaired{suffix}")
     events = repair(path, target)
     output.line(target)
     output.say(f"{counted(events, 'event')} written; the journal is as it was")
+    return 0
+
+
+def _repair_jobs(path: str, output: Output, *, dry_run: bool) -> int:
+    added = "to add" if dry_run else "added"
+    logs = 0
+    missing = 0
+    for log in repair_job_logs(path, dry_run=dry_run):
+        words = [f"{counted(log.missing, 'line')} {added}"] if log.missing else []
+        if log.only_here:
+            words.append(f"{counted(log.only_here, 'event')} not in the journal, left as they are")
+        output.line(safe(log.job_id), "  ", "; ".join(words))
+        logs, missing = logs + bool(log.missing), missing + log.missing
+    output.say(f"{counted(missing, 'line')} {added} in {counted(logs, 'job log')}")
     return 0
 
 
@@ -114,10 +135,10 @@ def _prune(arguments: argparse.Namespace, path: str, _settings: Settings, output
     size = sum(map(size_of, found.segments))
     for segment in found.segments:
         output.line(os.path.basename(segment.path))
-    if not arguments.dry_run:
-        delete_segments(path, found.segments)
+    artifacts = 0 if arguments.dry_run else delete_segments(path, found.segments)
     verb = "to delete" if arguments.dry_run else "deleted"
-    output.say(f"{counted(len(found.segments), 'segment')} {verb}, {show_bytes(size)}")
+    said = f", and {counted(artifacts, 'artifact')}" if artifacts else ""
+    output.say(f"{counted(len(found.segments), 'segment')} {verb}, {show_bytes(size)}{said}")
     if found.held is not None:
         reason = f"run {found.run_id} is open or owed, or goes on behind it"
         output.say(f"{os.path.basename(found.held.path)} is kept: {reason}")

@@ -203,6 +203,8 @@ def _tell_lines(section: Section, path: str) -> None:
     kinds: Counter[str] = Counter()
     first: dict[str, checks.Finding] = {}
     for finding in checks.check(path):
+        if finding.known:
+            continue
         kinds[finding.kind] += 1
         first.setdefault(finding.kind, finding)
     section.facts.update(bad_lines=kinds[checks.BAD_LINE], torn_tails=kinds[checks.TORN_TAIL])
@@ -220,6 +222,8 @@ def _tell_losses(section: Section, path: str, now: int) -> None:
     state = JournalState(path)
     lost, failed = state.number(LOST), state.number(FAILED_SYNCS)
     section.facts.update(lost_lines=lost, failed_syncs=failed)
+    # What somebody has taken note of is counted, but no warning any more.
+    lost, failed = lost - state.acknowledged(LOST), failed - state.acknowledged(FAILED_SYNCS)
     gaps = as_list(state.load().get(GAPS)) or []
     gap_at = max((_seconds_of(gap, "until_unix_seconds") for gap in gaps), default=0)
     synced = state.load().get(LAST_FAILED_SYNC)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import Any, Final
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, BinaryIO, Final
 
+from .lines import read_blocks
 from .state import replace_file
 
 _LONGEST_NAME: Final = 60
+_DIRECTORY: Final = "artifacts"
+# A name and never a path, as it stands in a line; some writers escape the slash.
+_NAMED: Final = re.compile(rb'"artifacts\\?/([A-Za-z0-9][A-Za-z0-9._-]*\.json)"')
 
 
 def write_artifact(journal_path: str, event_id: str, number: int, name: str, data: bytes) -> dict[str, Any]:
@@ -20,6 +26,31 @@ def write_artifact(journal_path: str, event_id: str, number: int, name: str, dat
     """
     # The event id is checked, and a detail's name is text that somebody else has chosen: never a path.
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:_LONGEST_NAME].strip("-")
-    path = os.path.join("artifacts", f"{event_id}-{number}-{slug}.json")
+    path = os.path.join(_DIRECTORY, f"{event_id}-{number}-{slug}.json")
     replace_file(os.path.join(os.path.dirname(journal_path), path), data)
     return {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def named_in(files: Iterable[BinaryIO | None]) -> set[str]:
+    """Return the names of the artifacts that lines of these files speak of, and close the files."""
+    found: set[str] = set()
+    for file in files:
+        if file is not None:
+            with file:
+                for _, block in read_blocks(file):
+                    found.update(name.decode() for name in _NAMED.findall(block))
+    return found
+
+
+def delete_artifacts(directory: str, names: Iterable[str]) -> int:
+    """Delete artifacts of a journal in this directory, those that are there, and return how many they were.
+
+    Raises:
+        OSError: One cannot be deleted.
+    """
+    count = 0
+    for name in names:
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, _DIRECTORY, name))
+            count += 1
+    return count

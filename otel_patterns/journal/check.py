@@ -5,21 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from ..errors import JournalError
 from ..model.names import MAX_LINE_BYTES
 from ..model.values import as_object
 from .append import Journal
-from .cursor import segment_of_file
 from .descriptor import sync_directory
 from .lines import BadLine, ReadReport, open_to_read, read_lines
+from .lock import FileLock
 from .read import read_documents
 from .rotation import FAILED_SYNCS, LOST
-from .segments import Segment, open_seekable, sealed_segments
+from .segments import Segment, identity_of, open_seekable, sealed_segments
 from .spool import spool_directory
-from .state import JournalState
+from .state import ACKNOWLEDGED, JournalState
 
 BAD_LINE: Final = "bad_line"
 TORN_TAIL: Final = "torn_tail"
@@ -28,16 +30,31 @@ GAP: Final = "gap"
 FAILED_SYNC: Final = "failed_sync"
 SPOOLED: Final = "spooled"
 _FILE_MODE: Final = 0o600
+_LOCK_TIMEOUT_SECONDS: Final = 10.0
+_LOSSES: Final = (
+    (GAP, LOST, "lines were lost while nothing could be written"),
+    (FAILED_SYNC, FAILED_SYNCS, "syncs failed: the disk may be failing"),
+)
 
 
 class Finding(NamedTuple):
-    """Something that is wrong with a journal: what, where, and why it matters."""
+    """Something that is wrong with a journal.
+
+    Attributes:
+        kind: What.
+        path: In which file.
+        reason: Why it matters.
+        offset: The byte at which it begins.
+        length: How many bytes it has.
+        known: Somebody has taken note of it: it is in quarantine, or was acknowledged.
+    """
 
     kind: str
     path: str
     reason: str
     offset: int = 0
     length: int = 0
+    known: bool = False
 
 
 class _AllBadLines(ReadReport):
@@ -57,21 +74,30 @@ def check(path: str) -> Iterator[Finding]:
     report = _AllBadLines()
     for _ in read_documents(path, report=report):
         pass
+
+    @cache
+    def in_quarantine(file: str) -> set[Any]:
+        return _offsets(_quarantine_of(path, _name_of(file)))
+
     for bad in report.bad_lines:
         kind = TORN_TAIL if bad.reason.startswith("no newline") else BAD_LINE
-        yield Finding(kind, bad.path, bad.reason, bad.offset, bad.length)
+        known = bad.offset in in_quarantine(bad.path)
+        yield Finding(kind, bad.path, bad.reason, bad.offset, bad.length, known)
     if report.unfinished_bytes:
         reason = "an unfinished last line: a writer is at it, or was killed"
-        yield Finding(TORN_TAIL, report.path, reason, report.end, report.unfinished_bytes)
+        known = report.end in in_quarantine(report.path)
+        yield Finding(TORN_TAIL, report.path, reason, report.end, report.unfinished_bytes, known)
     for segment in sealed_segments(path):
         if len(segment.files) > 1:
             reason = "compressing was interrupted: `journal compress` finishes it"
             yield Finding(TWO_FILES, segment.path, reason)
     state = JournalState(path)
-    if lost := state.number(LOST):
-        yield Finding(GAP, state.path, f"{lost} lines were lost while nothing could be written")
-    if failed := state.number(FAILED_SYNCS):
-        yield Finding(FAILED_SYNC, state.path, f"{failed} syncs failed: the disk may be failing")
+    for kind, key, words in _LOSSES:
+        known = state.acknowledged(key)
+        if known:
+            yield Finding(kind, state.path, f"{known} {words}", known=True)
+        if (new := state.number(key) - known) > 0:
+            yield Finding(kind, state.path, f"{new} {words}")
     yield from _spooled(path)
 
 
@@ -95,15 +121,14 @@ def quarantine(path: str, findings: Iterable[Finding]) -> int:
     for finding in findings:
         if finding.kind not in (BAD_LINE, TORN_TAIL):
             continue
+        segment = _name_of(finding.path)
         file = open_seekable(Segment(0, finding.path, (finding.path,)))
         if file is None:
             continue
         with file:
-            # A file without a whole line has no identity yet, but a name.
-            segment = segment_of_file(file) or os.path.basename(finding.path)
             data = os.pread(file.fileno(), min(finding.length, MAX_LINE_BYTES), finding.offset)
         if segment not in files:
-            target = os.path.join(os.path.dirname(path), "quarantine", f"{segment}.jsonl")
+            target = _quarantine_of(path, segment)
             files[segment] = Journal(target, spool_lines=0), _offsets(target)
         journal, offsets = files[segment]
         if finding.offset in offsets:
@@ -122,6 +147,37 @@ def quarantine(path: str, findings: Iterable[Finding]) -> int:
     for journal, _ in files.values():
         journal.close()
     return copied
+
+
+def acknowledge(path: str) -> None:
+    """Take note of the lines that were lost and the syncs that failed until now: `check` calls them known from now on.
+
+    Raises:
+        JournalError: That cannot be put on record.
+    """
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(_LOCK_TIMEOUT_SECONDS)
+        try:
+            state = JournalState(path)
+            known = {key: state.number(key) for _, key, _ in _LOSSES}
+            if any(known.values()):
+                state.save({**state.load(), ACKNOWLEDGED: {**known, "at_unix_seconds": int(time.time())}})
+        finally:
+            lock.release()
+    except OSError as error:
+        raise JournalError(path, f"losses cannot be acknowledged: {error}") from error
+    finally:
+        lock.close()
+
+
+def _name_of(path: str) -> str:
+    """Return what a file of the journal is called in quarantine; one without a whole line has only its name."""
+    return identity_of(Segment(0, path, (path,))) or os.path.basename(path)
+
+
+def _quarantine_of(path: str, segment: str) -> str:
+    return os.path.join(os.path.dirname(path), "quarantine", f"{segment}.jsonl")
 
 
 def _offsets(path: str) -> set[Any]:

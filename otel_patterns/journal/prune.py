@@ -9,6 +9,7 @@ from typing import BinaryIO, Final, NamedTuple
 from ..errors import JournalError
 from ..model import names
 from ..model.times import parse_timestamp
+from .artifacts import delete_artifacts, named_in
 from .descriptor import sync_directory
 from .index import drop_index
 from .lines import open_to_read
@@ -113,14 +114,17 @@ def _contents_of(file: BinaryIO | None) -> _Contents:
     return contents
 
 
-def delete_segments(path: str, segments: list[Segment]) -> None:
-    """Delete segments, the oldest first. Their numbers are not given again.
+def delete_segments(path: str, segments: list[Segment]) -> int:
+    """Delete segments, the oldest first, and the artifacts of which no other line speaks; return how many these were.
+
+    The numbers of segments are not given again.
 
     Raises:
         JournalError: They cannot be deleted.
     """
     lock = FileLock(f"{path}.lock")
     try:
+        unnamed = named_in(map(open_segment, segments))
         lock.acquire(_LOCK_TIMEOUT_SECONDS)
         try:
             Rotation(path).remember_numbers()
@@ -135,6 +139,11 @@ def delete_segments(path: str, segments: list[Segment]) -> None:
             for file in segment.files:
                 os.unlink(file)
         sync_directory(os.path.dirname(path))
+        if not unnamed:
+            return 0
+        # Looked for when they are gone: what is written meanwhile speaks of artifacts of its own.
+        unnamed -= named_in((*map(open_segment, sealed_segments(path)), open_to_read(path)))
+        return delete_artifacts(os.path.dirname(path), unnamed)
     except OSError as error:
         raise JournalError(path, f"segments cannot be deleted: {error}") from error
     finally:

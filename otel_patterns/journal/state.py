@@ -10,8 +10,10 @@ import json
 import os
 from typing import Any, Final
 
+from ..model.values import as_object
 from .descriptor import make_directory, sync_directory
 
+ACKNOWLEDGED: Final = "acknowledged"
 _FILE_MODE: Final = 0o600
 
 
@@ -41,6 +43,11 @@ class JournalState:
     def number(self, key: str) -> int:
         """Return one of its numbers; zero when it is not there."""
         value = self.load().get(key)
+        return value if isinstance(value, int) else 0
+
+    def acknowledged(self, key: str) -> int:
+        """Return how much of one of its numbers somebody has taken note of."""
+        value = (as_object(self.load().get(ACKNOWLEDGED)) or {}).get(key)
         return value if isinstance(value, int) else 0
 
 

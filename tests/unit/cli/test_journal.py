@@ -15,6 +15,7 @@ from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.endpoint import Endpoint
 from otel_patterns.tracing.parcels import Parcel
 from otel_patterns.tracing.replay import Selection, traces_of
+from tests.documents import JOB_ID
 from tests.unit.cli.support import call
 from tests.unit.journal.lines import event_line, segment_at
 
@@ -230,3 +231,64 @@ def test_sizes_that_are_none_say_what_would_be(text: str) -> None:
     """What cannot be read is wrong usage."""
     with pytest.raises(ValueError, match="is no size"):
         parse_bytes(text)
+
+
+def test_findings_that_were_taken_note_of_are_known_and_no_failure(path: Path) -> None:
+    """Bad lines by their copies, losses by being acknowledged; what is new is a failure again."""
+    first = Path(sealed_segments(path)[0].path)
+    first.write_bytes(first.read_bytes() + b"garbage\n")
+    state = Path(f"{path}.state")
+    state.write_text(json.dumps({"sealed": 3, "lost": 4, "failed_syncs": 2}))
+    assert call("journal", "check", "--quarantine", "--acknowledge", "--journal", str(path)).code == 1
+    again = call("journal", "check", "--json", "--journal", str(path))
+    assert again.code == 0
+    assert [json.loads(line)["known"] for line in again.lines] == [True] * 3
+    assert "3 findings, all known" in again.err
+    shown = call("journal", "check", "--journal", str(path))
+    assert all(line.endswith("(known)") for line in shown.lines)
+    assert "4 lines were lost" in shown.out
+    assert not [line for line in call("doctor", "--no-probe", "--journal", str(path)).lines if "lost line" in line]
+    state.write_text(json.dumps({**json.loads(state.read_text()), "lost": 5}))
+    worse = call("journal", "check", "--journal", str(path))
+    assert worse.code == 1
+    assert "1 lines were lost" in worse.out
+    assert json.loads(call("journal", "stats", "--json", "--journal", str(path)).out)["lost_lines"] == 5
+
+
+def test_repair_of_job_logs_adds_what_they_miss(path: Path) -> None:
+    """Only to logs that are there; `--dry-run` tells what would be done."""
+    log = path.parent / "jobs" / JOB_ID / "pattern_events.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(event_line(0, size=2000) + event_line(77))
+    repair = ("journal", "repair", "--jobs", "--journal", str(path))
+    dry = call(*repair, "--dry-run")
+    assert dry.lines == [f"{JOB_ID}  3 lines to add; 1 event not in the journal, left as they are"]
+    assert "3 lines to add in 1 job log" in dry.err
+    assert "3 lines added in 1 job log" in call(*repair).err
+    assert "0 lines added in 0 job logs" in call(*repair).err
+    assert [path.name for path in log.parent.parent.iterdir()] == [JOB_ID]
+
+
+def test_prune_deletes_the_artifacts_of_which_nothing_speaks_any_more(path: Path) -> None:
+    """One that an event names which is left stays, and so does one whose event is still to be written."""
+    names_of = {"old": "EVT-1-1-stdout.json", "both": "EVT-2-1-stdout.json", "kept": "EVT-3-1-stdout.json"}
+    artifacts = path.parent / "artifacts"
+    artifacts.mkdir()
+    for name in (*names_of.values(), "EVT-4-1-stdout.json"):
+        (artifacts / name).write_text("{}")
+
+    def naming(number: int, *which: str) -> bytes:
+        parts = [{"path": f"artifacts/{names_of[each]}", "size": 2} for each in which]
+        return event_line(number, details={"parts": parts}, event_type="pattern.execution.completed")
+
+    first = Path(sealed_segments(path)[0].path)
+    first.write_bytes(naming(1, "old", "both"))
+    path.write_bytes(naming(5, "both", "kept"))
+    for segment in sealed_segments(path)[1:]:
+        Path(segment.path).write_bytes(naming(10 + segment.number))
+    prune = ("journal", "prune", "--keep-bytes", "0", "--journal", str(path))
+    call(*prune, "--dry-run")
+    assert len(list(artifacts.iterdir())) == 4
+    assert "3 segments deleted" in (err := call(*prune).err)
+    assert ", and 1 artifact" in err
+    assert sorted(file.name for file in artifacts.iterdir()) == [*sorted(names_of.values())[1:], "EVT-4-1-stdout.json"]
