@@ -44,8 +44,13 @@ class Shipper:
         guard: Where failures are counted, and logged at most once a minute.
 
     Attributes:
-        counts: Runs by what became of them (`delivered`, `parked`, `unsampled`, `native`), `spans` acknowledged, runs
-            `abandoned`, and answers by kind.
+        counts: Runs by what became of them: `delivered`, `parked`, `unsampled`, `native`; and those it ended, as
+            `abandoned`.
+        spans: Spans by the kind of answer to them; `retry` and `misconfigured` count each try.
+        waiting: Spans that are read and not settled.
+        owed: Runs that have ended, are read, and are not settled.
+        lag_seconds: For how long the one of them that is sent next has ended by now.
+        bad_lines: Lines of the journal that were no events.
         refusal: What the destination said last, unless it took everything.
     """
 
@@ -59,6 +64,10 @@ class Shipper:
         guard: Guard | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.spans: Counter[str] = Counter()
+        # Plain numbers: whoever collects them does so in another thread.
+        self.waiting = self.owed = self.bad_lines = 0
+        self.lag_seconds = 0.0
         self.refusal = ""
         self._path = journal_path
         self._sink = sink
@@ -105,6 +114,7 @@ class Shipper:
                         self._take_answer(parcels, answer)
                 self._sending.shutdown()
                 self._save_checkpoint()
+                self._measure()
                 self._record.close()
                 self._backlog.close()
                 if self._live is not None:
@@ -113,6 +123,7 @@ class Shipper:
 
     def _turn(self, *, once: bool) -> bool:
         """Read on, send, and tell whether it is done."""
+        self._measure()
         if self._clock.monotonic() < self._retry_at:
             if once and self._backoff.is_on:
                 return True
@@ -137,6 +148,13 @@ class Shipper:
             return True
         self._backlog.wait(_POLL_SECONDS)
         return False
+
+    def _measure(self) -> None:
+        self.waiting, self.owed = len(self._on_the_way), len(self._ended)
+        _, oldest, _ = next(iter(self._ended.values()), (None, None, None))
+        ended = oldest.ended_unix_nano if oldest is not None else 0
+        self.lag_seconds = max(0, self._clock.now_unix_nano() - ended) / 1e9 if ended else 0.0
+        self.bad_lines = self._backlog.bad_lines
 
     def _read(self) -> bool:
         """Read on and pack what is final, and tell whether there is more to read."""
@@ -233,7 +251,8 @@ class Shipper:
         return list(send(self._sink, batch, lambda: None))
 
     def _take_answer(self, parcels: Sequence[Parcel], answer: Answer) -> None:
-        self.counts[answer.kind] += 1
+        span_ids = {span_id for parcel in parcels for span_id in parcel.span_ids}
+        self.spans[answer.kind] += len(span_ids)
         self.refusal = "" if answer.kind == "acknowledged" else answer.message
         if answer.kind in ("retry", "misconfigured"):
             self._outbox.extendleft(reversed(parcels))
@@ -242,14 +261,11 @@ class Shipper:
             self._guard.report(answer.kind, f"{self._sink.destination}: {answer.message}: runs stay owed")
             return
         self._backoff.reset()
-        span_ids = {span_id for parcel in parcels for span_id in parcel.span_ids}
         self._on_the_way -= span_ids
         if answer.kind == "acknowledged" or answer.is_final:
             self._record.settle(parcels, answer)
             self._settled.add(parcels, answer)
-            if answer.kind == "acknowledged":
-                self.counts["spans"] += len(span_ids)
-            else:
+            if answer.is_final:
                 self._guard.report(
                     "parked", f"{self._sink.destination}: {len(span_ids)} spans parked: {answer.message}"
                 )
@@ -302,7 +318,8 @@ class Shipper:
         """Read again what is not settled, because some of it failed."""
         self._again_at = 0.0
         checkpoint, passed = self._backlog.advance()
-        self._record.save_checkpoint(checkpoint, passed)
+        with self._guard.protect("checkpoint"):
+            self._record.save_checkpoint(checkpoint, passed)
         self._backlog.close()
         self._settled = self._record.load()
         self._ended.clear()

@@ -66,7 +66,7 @@ told; `problems` and `warnings` count findings. Each section has `findings`, `{l
 | `journal` | `path`, `segments`, `bytes`, `obstacle` (why it cannot be written), `bad_lines`, `torn_tails`, \
 `lost_lines`, `failed_syncs`, `spool_files`, `spooled_lines`, `quarantined_lines` |
 | `delivery` | `owed`, `destinations`: `name`, `in_force`, `delivered_before` (runs before its checkpoint), \
-`runs` (acknowledged on record), `parked_spans`, `reasons` |
+`runs` (acknowledged on record), `parked_spans`, `reasons`, `owner` (the process that delivers now, or null) |
 | `clock` | `receiver_ahead_seconds`, `future_events`, `farthest_seconds` |
 | `runs` | `abandoned`, `silent` (for a day, out of sight), `out_of_sight` |
 

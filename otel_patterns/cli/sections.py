@@ -283,12 +283,15 @@ def _examine_records(section: Section, path: str, endpoint: Endpoint | None) -> 
                 "runs": runs,
                 "parked_spans": reasons.total(),
                 "reasons": dict(reasons),
+                "owner": (owner := record.owner),
             }
         )
         words = f"{counted(runs, 'run')} acknowledged on record"
         if before:
             words += f", {counted(before, 'run')} delivered before its checkpoint"
         section.ok(f"{name}: {words}{' (in force)' if is_in_force else ''}")
+        if owner is not None:
+            section.ok(f"{name}: {owner} delivers")
         for words, number in reasons.most_common():
             section.warn(
                 f"{name}: {counted(number, 'span')} parked: {words}",

@@ -38,6 +38,7 @@ class Run(msgspec.Struct, eq=False):
         number: How many runs began before it in the journal.
         is_before: It begins before the checkpoint's cursor: it is settled.
         is_ended: A terminal event was read.
+        ended_unix_nano: Its time, in nanoseconds since 1970.
         closed: Events that closed a stage since somebody looked.
         seen_at: When somebody looked at it first, by a monotonic clock; zero: nobody has.
         is_marked: Its marker was sent.
@@ -49,6 +50,7 @@ class Run(msgspec.Struct, eq=False):
     is_before: bool
     events: list[EventRecord]
     is_ended: bool = False
+    ended_unix_nano: int = 0
     closed: set[str] = msgspec.field(default_factory=set[str])
     seen_at: float = 0.0
     is_marked: bool = False
@@ -122,6 +124,11 @@ class Backlog:
                 return False
             self._take_block(*block)
         return True
+
+    @property
+    def bad_lines(self) -> int:
+        """How many lines were no events."""
+        return self._report.skipped
 
     def wait(self, seconds: float) -> None:
         """Wait until the journal may have more lines, but no longer than this."""
@@ -222,7 +229,7 @@ class Backlog:
             return
         run.events.append(event)
         if event.event_type in TERMINAL_EVENT_TYPES:
-            run.is_ended = True
+            run.is_ended, run.ended_unix_nano = True, event.time_unix_nano
             self._ended.append(run)
         elif is_stage_closing(event.event_type):
             run.closed.add(event.event_id)

@@ -26,7 +26,7 @@ from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import open_to_read, read_blocks
 from ..journal.lock import FileLock
 from ..journal.state import replace_file
-from .owner import own
+from .owner import own, owner_of
 
 if TYPE_CHECKING:
     from .answers import Answer
@@ -232,6 +232,11 @@ class DeliveryRecord:
         """
         with own(f"{self._stem}.owner", self.destination):
             yield
+
+    @property
+    def owner(self) -> str | None:
+        """The process that delivers to the destination at present, as `ship` and `replay` do; None when none does."""
+        return owner_of(f"{self._stem}.owner")
 
     def close(self) -> None:
         """Close the file."""

@@ -16,6 +16,26 @@ _FILE_MODE: Final = 0o600
 _LONGEST_NAME: Final = 200
 
 
+def owner_of(path: str) -> str | None:
+    """Return who owns what `path` is locked for, as `own` has named it; None when nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        # Shared, so that others who ask at the same time are not told of one another.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name_in(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _name_in(descriptor: int) -> str:
+    return os.pread(descriptor, _LONGEST_NAME, 0).decode("utf-8", "replace").strip() or "another process"
+
+
 @contextmanager
 def own(path: str, destination: str) -> Generator[None, None, None]:
     """Own a destination for a block. A process that dies gives it up.
@@ -39,8 +59,7 @@ def own(path: str, destination: str) -> Generator[None, None, None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, _LONGEST_NAME, 0).decode("utf-8", "replace").strip()
-            raise BusyError(destination, owner or "another process") from None
+            raise BusyError(destination, _name_in(descriptor)) from None
         writer = writer_of(os.getpid())
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {writer['pid']} on {writer['host']}\n".encode(), 0)

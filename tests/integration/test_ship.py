@@ -18,11 +18,13 @@ import pytest
 from benchmarks.journals import write_journal
 from otel_patterns import configure, pattern_run, shutdown
 from otel_patterns.journal.read import read_events
+from otel_patterns.model import names
 from otel_patterns.model.fold import fold
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.endpoint import Endpoint
 from otel_patterns.tracing.owed import owed_to
 from otel_patterns.tracing.replay import Selection, traces_of
+from tests.backends.servers import CollectorServer
 from tests.receiver import Receiver, Reply
 
 
@@ -157,6 +159,11 @@ def test_x7_second_shipper_and_replay_are_told_who_delivers(journal: Path) -> No
             )
             assert other.returncode == 1
             assert f"process {first.pid} on " in other.stderr
+        doctor = [*argv(journal)[:3], "doctor", "--json", "--journal", str(journal)]
+        wait_until(lambda: bool(receiver.requests))
+        told = subprocess.run(doctor, env=environment(receiver.base_url), capture_output=True, text=True, check=False)
+        [destination] = json.loads(told.stdout)["delivery"]["destinations"]
+        assert destination["owner"].startswith(f"process {first.pid} on ")
 
 
 def test_ship_ends_the_run_of_a_killed_engine(journal: Path) -> None:
@@ -187,3 +194,36 @@ def test_ship_keeps_a_checkpoint_that_people_can_read(journal: Path) -> None:
     assert checkpoint["destination"] == receiver.url
     assert checkpoint["before"] == {"delivered": 3}
     assert checkpoint["cursor"]["offset"] == journal.stat().st_size
+
+
+def test_ship_reports_its_own_metrics_to_a_real_collector(journal: Path, collector: CollectorServer) -> None:
+    """Where the environment asks for them: what was delivered, that nothing is owed, and who says so."""
+    with pattern_run("PAT-A", job_id="JOB-1", operation_kind="scan"):
+        pass
+    with journal.open("ab") as file:
+        file.write(b"no event\n")
+    variables = {**environment(collector.otlp_http_endpoint), "OTEL_METRICS_EXPORTER": "otlp"}
+    variables.pop("OTEL_SERVICE_NAME", None)
+    subprocess.run(argv(journal, "--once"), env=variables, check=True)
+    found: dict[str, dict[str, str]] = {}
+
+    def is_there() -> bool:
+        for line in collector.export_path.read_text().splitlines():
+            for resource in json.loads(line).get("resourceMetrics", []):
+                assert {"key": "service.name", "value": {"stringValue": "otel-patterns-ship"}} in resource["resource"][
+                    "attributes"
+                ]
+                for metric in resource["scopeMetrics"][0]["metrics"]:
+                    points = (metric.get("sum") or metric["gauge"])["dataPoints"]
+                    found[metric["name"]] = {
+                        "".join(each["value"]["stringValue"] for each in point.get("attributes", [])): point["asInt"]
+                        for point in points
+                        if "asInt" in point
+                    }
+        return bool(found)
+
+    wait_until(is_there)
+    assert found[names.METRIC_RUNS] == {"delivered": "1", "abandoned": "0"}
+    assert found[names.METRIC_SPANS] == {"acknowledged": "2"}
+    assert found[names.METRIC_OWED] == {"": "0"}
+    assert found[names.METRIC_BAD_LINES] == {"": "1"}

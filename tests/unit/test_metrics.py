@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader, NumberDataPoint
 
 from otel_patterns import configure, emit_pattern_event, observe_metrics, pattern_run, shutdown
+from otel_patterns.errors import ConfigurationError
+from otel_patterns.metrics import observe_shipper
 from otel_patterns.model import names
+from otel_patterns.tracing.meters import meter_provider_of_environment
 from tests.receiver import Receiver
 
 Points = Mapping[str, Mapping[str, float]]
@@ -99,3 +105,79 @@ def test_metrics_of_a_journal_that_cannot_be_written_show_what_is_spooled(tmp_pa
         assert names.METRIC_SPANS not in read
     emitter.channel.journal.end()
     shutdown()
+
+
+@dataclass
+class Shipping:
+    """What a shipper shows of itself."""
+
+    counts: Counter[str] = field(default_factory=lambda: Counter(delivered=3, parked=1))
+    spans: Counter[str] = field(default_factory=lambda: Counter(acknowledged=9, retry=5))
+    waiting: int = 4
+    owed: int = 2
+    lag_seconds: float = 1.5
+    bad_lines: int = 6
+
+
+def test_metrics_of_a_shipper_are_its_numbers() -> None:
+    """As they are at the time of each collection."""
+    meter, shipper = Meter(), Shipping()
+    observe_shipper(shipper, meter_provider=meter.provider)
+    assert meter.read() == {
+        names.METRIC_RUNS: {"delivered": 3, "parked": 1},
+        names.METRIC_SPANS: {"acknowledged": 9, "retry": 5},
+        names.METRIC_WAITING: {"": 4},
+        names.METRIC_OWED: {"": 2},
+        names.METRIC_LAG: {"": 1.5},
+        names.METRIC_BAD_LINES: {"": 6},
+    }
+    shipper.owed = 0
+    assert meter.read()[names.METRIC_OWED] == {"": 0}
+
+
+@pytest.mark.parametrize(
+    ("variables", "exporter"),
+    [
+        ({}, None),
+        ({"OTEL_METRICS_EXPORTER": "none"}, None),
+        ({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "true"}, None),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, "http"),
+        ({"OTEL_METRICS_EXPORTER": "OTLP", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"}, "grpc"),
+        ({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc"}, "grpc"),
+        (
+            {
+                "OTEL_METRICS_EXPORTER": "otlp",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            },
+            "http",
+        ),
+    ],
+)
+def test_metrics_of_a_command_go_where_the_environment_says(
+    variables: dict[str, str], exporter: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nowhere by default, because the endpoint may take traces alone."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    chosen: list[str] = []
+    for kind in ("http", "grpc"):
+
+        def choose(kind: str = kind) -> ConsoleMetricExporter:
+            chosen.append(kind)
+            return ConsoleMetricExporter(out=io.StringIO())
+
+        monkeypatch.setattr(f"opentelemetry.exporter.otlp.proto.{kind}.metric_exporter.OTLPMetricExporter", choose)
+    provider = meter_provider_of_environment("ship")
+    if provider is not None:
+        provider.shutdown(100)
+    assert chosen == ([] if exporter is None else [exporter])
+
+
+def test_metrics_exporter_that_is_none_of_ours_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to give instead."""
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
+    with pytest.raises(ConfigurationError, match=r"OTEL_METRICS_EXPORTER.*prometheus.*give otlp or none"):
+        meter_provider_of_environment("ship")

@@ -423,6 +423,7 @@ def test_delivery_is_told_for_each_destination(path: Path) -> None:
         "runs": 1,
         "parked_spans": 2,
         "reasons": {"too_large: too much": 2},
+        "owner": None,
     }
 
 
