@@ -15,6 +15,8 @@ from typing import Final
 from .clock import Clock
 from .errors import Guard, JournalError
 from .finalize import abandoned, append_end
+from .journal.lines import Line
+from .journal.quarantine import Quarantine
 from .tracing.answers import Answer
 from .tracing.backlog import Backlog, Run
 from .tracing.backoff import Backoff
@@ -89,6 +91,7 @@ class Shipper:
         self._finalize_at = 0.0
         self._again_at = 0.0
         self._settled = self._record.load()
+        self._quarantine = Quarantine(journal_path)
         self._backlog = self._open_backlog(self._record.load_checkpoint())
         self._live: Backlog | None = None
 
@@ -326,7 +329,15 @@ class Shipper:
         self._backlog = self._open_backlog(checkpoint)
 
     def _open_backlog(self, checkpoint: Checkpoint) -> Backlog:
-        return Backlog(self._path, checkpoint, start=checkpoint.cursor, settled=self._settled)
+        return Backlog(
+            self._path, checkpoint, start=checkpoint.cursor, settled=self._settled, on_bad=self._keep_bad_line
+        )
+
+    def _keep_bad_line(self, segment: str, line: Line, reason: str) -> None:
+        with self._guard.protect("quarantine"):
+            if self._quarantine.keep(segment, line.offset, line.data, reason):
+                where = f"{segment} at byte {line.offset}"
+                self._guard.report("bad_line", f"a bad line of the journal is in quarantine now, {where}: {reason}")
 
 
 def _fate_without_delivery(trace: RunTrace | None) -> Fate | None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import JournalError
 from ..model.names import MAX_LINE_BYTES
-from ..model.values import as_object
-from .append import Journal
 from .descriptor import sync_directory
-from .lines import BadLine, ReadReport, open_to_read, read_lines
+from .lines import BadLine, ReadReport
 from .lock import FileLock
+from .quarantine import Quarantine
 from .read import read_documents
 from .rotation import FAILED_SYNCS, LOST
 from .segments import Segment, identity_of, open_seekable, sealed_segments
@@ -74,18 +71,14 @@ def check(path: str) -> Iterator[Finding]:
     report = _AllBadLines()
     for _ in read_documents(path, report=report):
         pass
-
-    @cache
-    def in_quarantine(file: str) -> set[Any]:
-        return _offsets(_quarantine_of(path, _name_of(file)))
-
+    kept, name_of = Quarantine(path), cache(_name_of)
     for bad in report.bad_lines:
         kind = TORN_TAIL if bad.reason.startswith("no newline") else BAD_LINE
-        known = bad.offset in in_quarantine(bad.path)
+        known = kept.has(name_of(bad.path), bad.offset)
         yield Finding(kind, bad.path, bad.reason, bad.offset, bad.length, known)
     if report.unfinished_bytes:
         reason = "an unfinished last line: a writer is at it, or was killed"
-        known = report.end in in_quarantine(report.path)
+        known = kept.has(name_of(report.path), report.end)
         yield Finding(TORN_TAIL, report.path, reason, report.end, report.unfinished_bytes, known)
     for segment in sealed_segments(path):
         if len(segment.files) > 1:
@@ -117,9 +110,9 @@ def quarantine(path: str, findings: Iterable[Finding]) -> int:
         JournalError: They cannot be read or written.
     """
     copied = 0
-    files: dict[str, tuple[Journal, set[Any]]] = {}
+    kept = Quarantine(path)
     for finding in findings:
-        if finding.kind not in (BAD_LINE, TORN_TAIL):
+        if finding.kind not in (BAD_LINE, TORN_TAIL) or finding.known:
             continue
         segment = _name_of(finding.path)
         file = open_seekable(Segment(0, finding.path, (finding.path,)))
@@ -127,25 +120,7 @@ def quarantine(path: str, findings: Iterable[Finding]) -> int:
             continue
         with file:
             data = os.pread(file.fileno(), min(finding.length, MAX_LINE_BYTES), finding.offset)
-        if segment not in files:
-            target = _quarantine_of(path, segment)
-            files[segment] = Journal(target, spool_lines=0), _offsets(target)
-        journal, offsets = files[segment]
-        if finding.offset in offsets:
-            continue
-        entry = {
-            "segment": segment,
-            "offset": finding.offset,
-            "length": finding.length,
-            "reason": finding.reason,
-            "data_base64": base64.b64encode(data).decode(),
-        }
-        if journal.append(json.dumps(entry).encode() + b"\n").state != "journaled":
-            raise JournalError(journal.path, "cannot be written")
-        offsets.add(finding.offset)
-        copied += 1
-    for journal, _ in files.values():
-        journal.close()
+        copied += kept.keep(segment, finding.offset, data, finding.reason, length=finding.length)
     return copied
 
 
@@ -174,20 +149,6 @@ def acknowledge(path: str) -> None:
 def _name_of(path: str) -> str:
     """Return what a file of the journal is called in quarantine; one without a whole line has only its name."""
     return identity_of(Segment(0, path, (path,))) or os.path.basename(path)
-
-
-def _quarantine_of(path: str, segment: str) -> str:
-    return os.path.join(os.path.dirname(path), "quarantine", f"{segment}.jsonl")
-
-
-def _offsets(path: str) -> set[Any]:
-    """Return where the lines stand that a file of the quarantine has."""
-    file = open_to_read(path)
-    if file is None:
-        return set()
-    with file:
-        entries = (as_object(json.loads(line.data)) for line in read_lines(file))
-        return {entry["offset"] for entry in entries if entry is not None and "offset" in entry}
 
 
 def repair(path: str, target: str) -> int:

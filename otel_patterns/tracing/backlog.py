@@ -7,7 +7,7 @@ that begins before the checkpoint's cursor is settled whole, so nobody has to re
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +65,7 @@ class Backlog:
         start: Where to begin: at the checkpoint's cursor, or at the beginning; None means the present end.
         born_after: Only runs whose ids hold a later time than this, in nanoseconds since 1970, and no others.
         only: One run, when no other is wanted.
+        on_bad: Told of each line that is no event, in which segment it stands, and why.
         settled: What is on record; runs that are known to be settled whole are passed over.
         report: What the journal's reader met.
 
@@ -80,12 +81,14 @@ class Backlog:
         start: Cursor | None,
         born_after: int | None = None,
         only: str | None = None,
+        on_bad: Callable[[str, Line, str], None] | None = None,
         settled: Settled | None = None,
         report: ReadReport | None = None,
     ) -> None:
         self._path = journal_path
         self._born_after = born_after
         self._needle = only.encode() if only is not None else b""
+        self._on_bad = on_bad
         self._on_record = settled or Settled()
         self._checkpoint = checkpoint
         self._report = report if report is not None else ReadReport()
@@ -212,9 +215,13 @@ class Backlog:
     def _take_line(self, line: Line, segment: str) -> None:
         try:
             self._take(parse_record(line), segment, line.offset)
-        except ValueError:
+        except ValueError as error:
             # Reported by whoever checks the journal: it costs only itself.
+            if line.data.isspace():
+                return
             self._report.skipped += 1
+            if self._on_bad is not None:
+                self._on_bad(segment, line, str(error))
 
     def _take(self, event: EventRecord, segment: str, offset: int) -> None:
         self._report.events += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -223,6 +224,14 @@ def test_ship_reports_its_own_metrics_to_a_real_collector(journal: Path, collect
         return bool(found)
 
     wait_until(is_there)
+    [kept] = (journal.parent / "quarantine").glob("*.jsonl")
+    entries = kept.read_text()
+    [entry] = map(json.loads, entries.splitlines())
+    assert base64.b64decode(entry["data_base64"]) == b"no event"
+    # Whoever reads it again makes no second copy.
+    next((journal.parent / "delivery").glob("*.json")).unlink()
+    subprocess.run(argv(journal, "--once"), env=variables, check=True)
+    assert kept.read_text() == entries
     assert found[names.METRIC_RUNS] == {"delivered": "1", "abandoned": "0"}
     assert found[names.METRIC_SPANS] == {"acknowledged": "2"}
     assert found[names.METRIC_OWED] == {"": "0"}
