@@ -98,6 +98,7 @@ class Output:
 
     Attributes:
         is_terminal: Whether somebody looks at stdout.
+        can_redraw: Whether a line can be drawn again in its place, on a terminal where somebody reads the talk as well.
         width: Columns of the terminal, 80 without one.
         symbols: The signs that stdout can print.
     """
@@ -115,6 +116,7 @@ class Output:
         self._stdout = stdout
         self._stderr = stderr
         self.is_terminal = stdout.isatty()
+        self.can_redraw = self.is_terminal and stderr.isatty() and environ.get("TERM", "dumb") != "dumb"
         columns = terminal_width() if self.is_terminal else PIPED_WIDTH
         self.width = columns if width is None else width
         self.symbols = UNICODE if _can_print(UNICODE, stdout.encoding) else ASCII
@@ -156,6 +158,13 @@ class Output:
         """Tell the user something that is no data."""
         self.flush()
         self._stderr.write(f"otel-patterns: {safe(message)}\n")
+        self._stderr.flush()
+
+    def redraw(self, message: str) -> None:
+        """Put a line in the place of the one that was drawn last; an empty one leaves nothing."""
+        # As wide as the terminal is now; one that is full would begin another line.
+        shown = self.cut(safe(message), terminal_width() - 1)
+        self._stderr.write(f"\r\x1b[K{shown}")
         self._stderr.flush()
 
     def flush(self) -> None:

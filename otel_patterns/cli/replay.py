@@ -13,12 +13,13 @@ from ..tracing.trace import RunTrace
 from .journals import check_exports, journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
+from .progress import Progress
 from .text import counted
 
 _SHOWN_REASONS: Final = 3
 
 
-def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:  # noqa: ARG001  # every command has it
+def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     """Send the selected runs; 0 when nothing is owed any more.
 
     Raises:
@@ -44,9 +45,21 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         output.flush()
 
     sink = OtlpSink(endpoint)
+    # Somebody who looks on wants to know how far it is; whoever reads a pipe wants to know what.
+    bar = Progress(path, output, clock) if output.can_redraw and not arguments.dry_run else None
     try:
-        report = replay(path, sink, selection, force=arguments.force, dry_run=arguments.dry_run, on_run=show)
+        report = replay(
+            path,
+            sink,
+            selection,
+            force=arguments.force,
+            dry_run=arguments.dry_run,
+            on_run=None if bar is not None else show,
+            on_progress=None if bar is None else bar.show,
+        )
     finally:
+        if bar is not None:
+            bar.clear()
         sink.close()
     tell_skipped(report.read, output)
     _tell(report, endpoint.destination, output, is_dry_run=arguments.dry_run)

@@ -129,6 +129,11 @@ class Backlog:
         return True
 
     @property
+    def position(self) -> Cursor:
+        """Up to where the journal was read."""
+        return self._position
+
+    @property
     def bad_lines(self) -> int:
         """How many lines were no events."""
         return self._report.skipped

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import JournalError
-from ..journal.cursor import BEGINNING
+from ..journal.cursor import BEGINNING, Cursor
 from ..journal.read import ReadReport, read_events
 from .answers import Answer
 from .backlog import Backlog, Run
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..model.record import Event
 
 _ATTEMPTS: Final = 5
-# Lines are read so many blocks at a time before something is sent: a few megabytes.
-_BLOCKS: Final = 32
+# Lines are read so many blocks at a time before something is sent: half a megabyte, so that progress is seen.
+_BLOCKS: Final = 4
 # Somebody looks on: a receiver that asks for more is left alone, and what it is owed stays owed.
 LONGEST_WAIT_SECONDS: Final = 30.0
 
@@ -137,6 +137,7 @@ def replay(
     force: bool = False,
     dry_run: bool = False,
     on_run: Callable[[RunTrace, int], None] | None = None,
+    on_progress: Callable[[Cursor, ReplayReport], None] | None = None,
 ) -> ReplayReport:
     """Send the selected runs' spans that `sink` has not acknowledged, and return what became of them.
 
@@ -150,6 +151,7 @@ def replay(
         force: Also send what was acknowledged before, with the same bytes; not what is parked.
         dry_run: Only tell what would be sent.
         on_run: Called with each run and how many of its spans are to be sent.
+        on_progress: Called now and then with how far the journal was read, and what was done so far.
 
     Raises:
         BusyError: Another process delivers to the same destination.
@@ -158,9 +160,15 @@ def replay(
     record = DeliveryRecord(journal_path, sink.destination)
     try:
         with nullcontext() if dry_run else record.owned():
-            return _replay(journal_path, sink, record, _Choice(selection, force=force, dry_run=dry_run), on_run)
+            choice = _Choice(selection, force=force, dry_run=dry_run)
+            return _replay(journal_path, sink, record, choice, _Watchers(on_run, on_progress))
     finally:
         record.close()
+
+
+class _Watchers(NamedTuple):
+    on_run: Callable[[RunTrace, int], None] | None
+    on_progress: Callable[[Cursor, ReplayReport], None] | None
 
 
 class _Choice(NamedTuple):
@@ -179,7 +187,7 @@ def _replay(
     sink: Sender,
     record: DeliveryRecord,
     choice: _Choice,
-    on_run: Callable[[RunTrace, int], None] | None,
+    watchers: _Watchers,
 ) -> ReplayReport:
     report = ReplayReport()
     settled, checkpoint = record.load(), record.load_checkpoint()
@@ -193,14 +201,15 @@ def _replay(
     start = checkpoint.cursor if choice.is_all else BEGINNING
     only, on_record = choice.selection.run_id, settled if choice.is_all else None
     backlog = Backlog(journal_path, checkpoint, start=start, only=only, settled=on_record, report=report.read)
-    payment = _Payment(sink, record, report, backlog)
+    payment = _Payment(sink, record, report, backlog, watchers.on_progress)
     try:
         is_more = True
         while is_more:
             is_more = backlog.read(_BLOCKS)
             # Those that have not ended come last: what is still to be read may end them.
             for run in [*backlog.take_ended(), *(() if is_more else [run for run in backlog.runs if not run.is_ended])]:
-                _pay(run, settled, choice, payment, on_run)
+                _pay(run, settled, choice, payment, watchers.on_run)
+            payment.tell_progress()
         payment.finish()
         report.delivered += backlog.passed_over["delivered"]
         if choice.is_all:
@@ -289,7 +298,15 @@ def _missing(
 class _Payment:
     """Sends parcels in batches, as long as the receiver takes them."""
 
-    def __init__(self, sink: Sender, record: DeliveryRecord, report: ReplayReport, backlog: Backlog) -> None:
+    def __init__(
+        self,
+        sink: Sender,
+        record: DeliveryRecord,
+        report: ReplayReport,
+        backlog: Backlog,
+        on_progress: Callable[[Cursor, ReplayReport], None] | None,
+    ) -> None:
+        self._on_progress = on_progress
         self.report = report
         self.backlog = backlog
         self._sink = sink
@@ -310,6 +327,11 @@ class _Payment:
         self._waiting_bytes += parcel.size
         if self._waiting_bytes > MAX_BATCH_BYTES:
             self._send_batch()
+
+    def tell_progress(self) -> None:
+        """Tell how far it is."""
+        if self._on_progress is not None:
+            self._on_progress(self.backlog.position, self.report)
 
     def finish(self) -> None:
         """Send what is left."""
@@ -332,6 +354,7 @@ class _Payment:
         if again and self._end is not None:
             self.report.leave_out(0, self._end.message)
         self.report.owed += len(owed)
+        self.tell_progress()
 
     def _try(self, batch: Sequence[Parcel], taken: set[str], owed: set[str], *, is_last: bool) -> Sequence[Parcel]:
         """Send once and return what may be sent again, after the pause it takes."""
