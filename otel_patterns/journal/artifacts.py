@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-from .lines import read_blocks
+from .lines import ReadReport, read_blocks
+from .segments import GZIP, ZSTD, Segment, open_segment, tell_damage
 from .state import replace_file
 
 _LONGEST_NAME: Final = 60
@@ -31,15 +33,35 @@ def write_artifact(journal_path: str, event_id: str, number: int, name: str, dat
     return {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def named_in(files: Iterable[BinaryIO | None]) -> set[str]:
-    """Return the names of the artifacts that lines of these files speak of, and close the files."""
+def named_in(segments: Iterable[Segment]) -> set[str] | None:
+    """Return the names of the artifacts that lines of these files speak of; None when not all can be read.
+
+    Raises:
+        JournalError: A file cannot be opened.
+    """
     found: set[str] = set()
-    for file in files:
-        if file is not None:
-            with file:
-                for _, block in read_blocks(file):
-                    found.update(name.decode() for name in _NAMED.findall(block))
+    for segment in segments:
+        file = open_segment(segment)
+        if file is None:
+            continue
+        report = ReadReport()
+        with file:
+            for _, block in read_blocks(file, report=report):
+                found.update(name.decode() for name in _NAMED.findall(block))
+            tell_damage(file, report)
+        if report.skipped:
+            return None
     return found
+
+
+def files_beside(directory: str) -> list[Segment]:
+    """Return all files that may speak of the artifacts beside them: those of journals, of jobs, and spooled ones.
+
+    A repaired copy of the journal has the same events, for one.
+    """
+    patterns = ("*.jsonl", f"*.jsonl{GZIP}", f"*.jsonl{ZSTD}", "jobs/*/*.jsonl", "spool/*.jsonl")
+    found = [path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(directory), pattern))]
+    return [Segment(0, path, (path,)) for path in found]
 
 
 def delete_artifacts(directory: str, names: Iterable[str]) -> int:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final, NamedTuple
 from ..errors import JournalError
 from ..model import names
 from ..model.times import parse_timestamp
-from .artifacts import delete_artifacts, named_in
+from .artifacts import delete_artifacts, files_beside, named_in
 from .descriptor import sync_directory
 from .index import drop_index
 from .lines import open_to_read
@@ -124,7 +124,7 @@ def delete_segments(path: str, segments: list[Segment]) -> int:
     """
     lock = FileLock(f"{path}.lock")
     try:
-        unnamed = named_in(map(open_segment, segments))
+        unnamed = named_in(segments)
         lock.acquire(_LOCK_TIMEOUT_SECONDS)
         try:
             Rotation(path).remember_numbers()
@@ -142,8 +142,9 @@ def delete_segments(path: str, segments: list[Segment]) -> int:
         if not unnamed:
             return 0
         # Looked for when they are gone: what is written meanwhile speaks of artifacts of its own.
-        unnamed -= named_in((*map(open_segment, sealed_segments(path)), open_to_read(path)))
-        return delete_artifacts(os.path.dirname(path), unnamed)
+        named = named_in(files_beside(os.path.dirname(path)))
+        # Where something cannot be read, it may speak of any of them.
+        return 0 if named is None else delete_artifacts(os.path.dirname(path), unnamed - named)
     except OSError as error:
         raise JournalError(path, f"segments cannot be deleted: {error}") from error
     finally:

@@ -184,6 +184,11 @@ def seal(file: BinaryIO, report: ReadReport) -> None:
     if report.unfinished_bytes:
         report.skip(BadLine(report.end, report.unfinished_bytes, "no newline at the end of a sealed segment"))
         report.unfinished_bytes = 0
+    tell_damage(file, report)
+
+
+def tell_damage(file: BinaryIO, report: ReadReport) -> None:
+    """Report that the compression of a file is damaged, after it was read as far as it can be."""
     if isinstance(file, _Unpacked) and file.damage:
         report.skip(BadLine(report.end, 0, file.damage))
 

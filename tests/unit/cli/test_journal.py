@@ -271,7 +271,13 @@ def test_repair_of_job_logs_adds_what_they_miss(path: Path) -> None:
 
 def test_prune_deletes_the_artifacts_of_which_nothing_speaks_any_more(path: Path) -> None:
     """One that an event names which is left stays, and so does one whose event is still to be written."""
-    names_of = {"old": "EVT-1-1-stdout.json", "both": "EVT-2-1-stdout.json", "kept": "EVT-3-1-stdout.json"}
+    names_of = {
+        "old": "EVT-1-1-stdout.json",
+        "both": "EVT-2-1-stdout.json",
+        "copied": "EVT-2-2-stdout.json",
+        "job": "EVT-2-3-stdout.json",
+        "kept": "EVT-3-1-stdout.json",
+    }
     artifacts = path.parent / "artifacts"
     artifacts.mkdir()
     for name in (*names_of.values(), "EVT-4-1-stdout.json"):
@@ -282,13 +288,17 @@ def test_prune_deletes_the_artifacts_of_which_nothing_speaks_any_more(path: Path
         return event_line(number, details={"parts": parts}, event_type="pattern.execution.completed")
 
     first = Path(sealed_segments(path)[0].path)
-    first.write_bytes(naming(1, "old", "both"))
+    first.write_bytes(naming(1, "old", "both", "copied", "job"))
+    path.with_name("pattern_events.repaired.jsonl").write_bytes(naming(1, "copied"))
+    job_log = path.parent / "jobs" / JOB_ID / "pattern_events.jsonl"
+    job_log.parent.mkdir(parents=True)
+    job_log.write_bytes(naming(1, "job"))
     path.write_bytes(naming(5, "both", "kept"))
     for segment in sealed_segments(path)[1:]:
         Path(segment.path).write_bytes(naming(10 + segment.number))
     prune = ("journal", "prune", "--keep-bytes", "0", "--journal", str(path))
     call(*prune, "--dry-run")
-    assert len(list(artifacts.iterdir())) == 4
+    assert len(list(artifacts.iterdir())) == 6
     assert "3 segments deleted" in (err := call(*prune).err)
     assert ", and 1 artifact" in err
     assert sorted(file.name for file in artifacts.iterdir()) == [*sorted(names_of.values())[1:], "EVT-4-1-stdout.json"]

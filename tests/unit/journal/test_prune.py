@@ -1,11 +1,13 @@
 """Which segments may be deleted."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
 from otel_patterns.journal.append import Journal
-from otel_patterns.journal.prune import find_prunable
+from otel_patterns.journal.artifacts import files_beside, named_in
+from otel_patterns.journal.prune import delete_segments, find_prunable
 from otel_patterns.journal.runs import read_runs
 from otel_patterns.journal.segments import sealed_segments
 from otel_patterns.model import names
@@ -61,3 +63,19 @@ def test_segments_are_held_back_one_by_the_other(path: str) -> None:
         ("PRUN-2", names.VALIDATION_STARTED),
     )
     assert prunable(path)[0] == 0
+
+
+def test_artifacts_stay_where_a_file_cannot_be_read_whole(path: str, tmp_path: Path) -> None:
+    """What was lost of it may have spoken of them."""
+    artifact = tmp_path / "artifacts" / "EVT-1-1-out.json"
+    artifact.parent.mkdir()
+    artifact.write_text("{}")
+    write(path, ("PRUN-1", names.EXECUTION_COMPLETED), ("PRUN-2", "x.y.z"))
+    [segment] = sealed_segments(path)
+    line = event_document(event_id="EVT-1", details={"out": {"path": "artifacts/EVT-1-1-out.json"}})
+    Path(segment.path).write_bytes(encode_line(line))
+    packed = tmp_path / "other.jsonl.gz"
+    packed.write_bytes(gzip.compress(encode_line(event_document()))[:-10])
+    assert named_in(files_beside(str(tmp_path))) is None
+    assert delete_segments(path, [segment]) == 0
+    assert artifact.exists()
