@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from ..model.ids import ulid_unix_nano
 from .answers import Answer
 from .otlp import encode, single_spans
 from .trace import RunTrace, Span
@@ -40,7 +41,7 @@ class Parcel:
         span_ids: Its spans.
         body: An ExportTraceServiceRequest with them.
         spans: The spans themselves.
-        completes: Once these are settled, all spans are that the run will ever have.
+        completes: Once these are settled, all spans are that the run will ever have; known of runs with a ULID alone.
     """
 
     run_id: str
@@ -65,6 +66,8 @@ def pack(trace: RunTrace, spans: Sequence[Span], *, are_last: bool = False) -> P
     """
     span_ids = tuple(span.span_id for span in spans)
     completes = trace.is_whole and (are_last or len(spans) == 1 + len(trace.stages))
+    # Other ids may come again, for another run: only its spans tell what is settled of it.
+    completes = completes and ulid_unix_nano(trace.run_id) is not None
     return Parcel(trace.run_id, span_ids, encode(trace.resource, spans), completes=completes)
 
 

@@ -18,7 +18,9 @@ from otel_patterns.tracing.backlog import Backlog
 from otel_patterns.tracing.delivered import Checkpoint, DeliveryRecord, Settled
 from otel_patterns.tracing.replay import Selection, traces_of
 from otel_patterns.tracing.trace import RunTrace
+from tests.unit.journal.lines import run_id_at
 
+A, B, C, D = (run_id_at(1_700_000_000_000_000_000, number) for number in range(1, 5))
 DESTINATION = "http://receiver.example/v1/traces"
 STEPS = (names.SELECTION_RESOLVED, names.EXECUTION_STARTED, names.EXECUTION_COMPLETED)
 
@@ -38,7 +40,7 @@ class Taking:
 def journal(tmp_path: Path) -> Path:
     """Return a journal with three runs, one after the other."""
     path = tmp_path / "pattern_events.jsonl"
-    for run_id in ("PRUN-A", "PRUN-B", "PRUN-C"):
+    for run_id in (A, B, C):
         add_run(path, run_id)
     return path
 
@@ -76,13 +78,13 @@ def test_runs_on_record_as_whole_are_not_projected_again(journal: Path, monkeypa
     for module in (replay, owed):
         monkeypatch.setattr(module, "project", project)
     assert owed.owed_to(journal, record) == set()
-    for selection in (Selection(job_id="JOB-1"), Selection(run_id="PRUN-B"), Selection()):
+    for selection in (Selection(job_id="JOB-1"), Selection(run_id=B), Selection()):
         report = replay.replay(journal, Taking(), selection)
         assert (report.sent, report.delivered) == (0, 1 if selection.run_id else 3)
     assert projected == []
-    add_run(journal, "PRUN-D")
-    assert owed.owed_to(journal, record) == {"PRUN-D"}
-    assert projected == ["PRUN-D"]
+    add_run(journal, D)
+    assert owed.owed_to(journal, record) == {D}
+    assert projected == [D]
 
 
 def test_force_sends_runs_on_record_as_whole(journal: Path) -> None:
@@ -93,13 +95,13 @@ def test_force_sends_runs_on_record_as_whole(journal: Path) -> None:
 
 def test_backlog_keeps_the_runs_that_are_not_whole(journal: Path) -> None:
     """In the order of their beginnings, and those passed over are counted with what became of them."""
-    settled = Settled(whole={"PRUN-A", "PRUN-C"}, parked={"PRUN-C": {"0a": "refused: no"}})
+    settled = Settled(whole={A, C}, parked={C: {"0a": "refused: no"}})
     backlog = read(journal, settled)
-    assert [(run.run_id, run.number, run.is_ended) for run in backlog.runs] == [("PRUN-B", 1, True)]
+    assert [(run.run_id, run.number, run.is_ended) for run in backlog.runs] == [(B, 1, True)]
     assert backlog.passed_over == {"delivered": 1, "parked": 1}
     checkpoint, passed = backlog.advance()
-    assert (passed, checkpoint.before) == ({"PRUN-A"}, {"delivered": 1})
-    assert checkpoint.open_runs == {"PRUN-B", "PRUN-C"}
+    assert (passed, checkpoint.before) == ({A}, {"delivered": 1})
+    assert checkpoint.open_runs == {B, C}
 
 
 def test_backlog_of_whole_runs_alone_moves_to_the_end(journal: Path) -> None:
@@ -115,31 +117,40 @@ def test_backlog_of_whole_runs_alone_moves_to_the_end(journal: Path) -> None:
 
 def test_late_lines_of_whole_runs_are_passed_over(journal: Path) -> None:
     """Also when they stand among lines of others."""
-    add_run(journal, "PRUN-A", (names.EXECUTION_FAILED,))
-    add_run(journal, "PRUN-D")
-    backlog = read(journal, Settled(whole={"PRUN-A", "PRUN-B", "PRUN-C"}))
-    assert [run.run_id for run in backlog.runs] == ["PRUN-D"]
+    add_run(journal, A, (names.EXECUTION_FAILED,))
+    add_run(journal, D)
+    backlog = read(journal, Settled(whole={A, B, C}))
+    assert [run.run_id for run in backlog.runs] == [D]
 
 
-@pytest.mark.parametrize("only", ["PRUN-D", None])
+@pytest.mark.parametrize("only", [D, None])
 def test_run_written_with_escapes_is_found(journal: Path, only: str | None) -> None:
     """Whoever wrote it, it is not taken for another one's line."""
-    settled = Settled(whole={"PRUN-A", "PRUN-B", "PRUN-C"})
+    settled = Settled(whole={A, B, C})
     lines: list[bytes] = []
     for line in journal.read_bytes().splitlines()[:3]:
-        document = {**json.loads(line), "pattern_run_id": "PRUN-D", "details": {"pattern_run_id": "PRUN-A"}}
-        lines.append(json.dumps(document).replace("PRUN-D", "PRUN-\\u0044").encode() + b"\n")
+        document = {**json.loads(line), "pattern_run_id": D, "details": {"pattern_run_id": A}}
+        lines.append(json.dumps(document).replace(D, D.replace("P", "\\u0050")).encode() + b"\n")
     with journal.open("ab") as file:
         file.writelines(lines)
     backlog = read(journal, None if only else settled, only)
-    assert "PRUN-D" in [run.run_id for run in backlog.runs]
+    assert D in [run.run_id for run in backlog.runs]
 
 
 def test_damaged_lines_among_whole_runs_hide_nothing(journal: Path) -> None:
     """A block with a line that is no event is read line by line."""
     lines = journal.read_bytes().splitlines(keepends=True)
-    add_run(journal, "PRUN-D")
+    add_run(journal, D)
     added = journal.read_bytes()[sum(map(len, lines)) :]
     journal.write_bytes(b"".join(lines[:2]) + b"[]\n\n{\n" + b"".join(lines[2:]) + added)
-    backlog = read(journal, Settled(whole={"PRUN-A", "PRUN-B", "PRUN-C"}))
-    assert [run.run_id for run in backlog.runs] == ["PRUN-D"]
+    backlog = read(journal, Settled(whole={A, B, C}))
+    assert [run.run_id for run in backlog.runs] == [D]
+
+
+def test_run_whose_id_may_come_again_is_looked_at_span_by_span(journal: Path) -> None:
+    """An id that is no ULID may name another run, whose spans have other ids: they are owed."""
+    add_run(journal, "PRUN-TEST-001")
+    replay.replay(journal, Taking(), Selection())
+    record = DeliveryRecord(journal, DESTINATION)
+    assert record.load().whole == {A, B, C}
+    assert owed.owed_to(journal, record) == set()
