@@ -6,19 +6,22 @@ A receiver's acknowledgement says that it took a span, not that it is still ther
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ..errors import QueryError
+from ..model import names
 from .delivered import DeliveryRecord
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .replay import ReplayReport, Selection, traces_of
+from .trace import SpanKind
 
 if TYPE_CHECKING:
     from .decode import ReadTrace
     from .reading import ReadSpan
-    from .trace import AttributeValue, RunTrace, Span
+    from .trace import AttributeValue, RunTrace, Span, SpanEvent
 
 State = Literal["whole", "missing", "incomplete", "different", "unreadable"]
 # A backend that breaks over so many traces one after the other does not break over the traces.
@@ -144,12 +147,48 @@ def _differences(span: Span, copy: ReadSpan, unit: int) -> Iterator[Difference]:
         ("parent_span_id", span.parent_span_id, copy.parent_span_id),
         ("start_unix_nano", span.start_unix_nano // unit * unit, copy.start_unix_nano // unit * unit),
         ("end_unix_nano", span.end_unix_nano // unit * unit, copy.end_unix_nano // unit * unit),
+        ("kind", _kind_of(is_internal=span.kind == SpanKind.INTERNAL), _kind_of(is_internal=copy.is_internal)),
         ("status", "ERROR" if span.failed else "UNSET", copy.status),
+        (
+            "links",
+            *(tuple(sorted((link.trace_id, link.span_id) for link in links)) for links in (span.links, copy.links)),
+        ),
     ]
     pairs += [(key, value, copy.attributes.get(key)) for key, value in span.attributes if _is_kept_exactly(value)]
+    pairs += _pairs_of_events(span, copy, unit)
     for name, expected, found in pairs:
         if expected != found:
             yield Difference(span.span_id, name, expected, found)
+
+
+def _kind_of(*, is_internal: bool) -> str:
+    # Of a span that was read back no more is known.
+    return "INTERNAL" if is_internal else "SERVER or CLIENT"
+
+
+def _pairs_of_events(span: Span, copy: ReadSpan, unit: int) -> Iterator[tuple[str, object, object]]:
+    """Yield what span events are to be compared in: names and times, and of pattern events each attribute."""
+    ours = Counter((_name_of(event, unit), event.time_unix_nano // unit * unit) for event in span.events)
+    theirs = Counter((event.name, event.time_unix_nano // unit * unit) for event in copy.events)
+    if ours != theirs:
+        # Only those that differ: a run may have thousands.
+        yield "events", tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
+        return
+    copies = {event.attributes.get(names.ATTR_EVENT_ID): event.attributes for event in copy.events}
+    for event in span.events:
+        event_id = next((value for key, value in event.attributes if key == names.ATTR_EVENT_ID), None)
+        if event_id is not None:
+            found = copies.get(event_id, {})
+            for key, value in event.attributes:
+                if _is_kept_exactly(value):
+                    yield f"{event.name} {key}", value, found.get(key)
+
+
+def _name_of(event: SpanEvent, unit: int) -> str:
+    """Return the name under which a backend keeps a span event: Jaeger calls it as its attribute `event` says."""
+    if unit == _TIME_UNITS["jaeger"]:
+        return next((str(value) for key, value in event.attributes if key == "event"), event.name)
+    return event.name
 
 
 def _is_kept_exactly(value: AttributeValue) -> bool:

@@ -17,7 +17,7 @@ from otel_patterns.tracing.projection import project
 from otel_patterns.tracing.reading import ReadSpan
 from otel_patterns.tracing.reconcile import Comparison, Reconciliation, compare, reconcile
 from otel_patterns.tracing.replay import Selection
-from otel_patterns.tracing.trace import RunTrace
+from otel_patterns.tracing.trace import RunTrace, SpanLink
 from tests.otlp_json import request_of, with_hex_ids
 from tests.streams import Stream, failed_run, semgrep_run
 
@@ -54,6 +54,37 @@ def test_run_is_judged_by_its_span_ids(stored: list[ReadSpan], state: str, missi
     """Order and copies of spans do not matter, nor do spans of others in the same trace."""
     found = judged(stored)
     assert (found.state, len(found.missing)) == (state, missing)
+
+
+FIRST = STORED[0].events[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"events": STORED[0].events[1:]}, "events"),
+        ({"events": (*STORED[0].events, FIRST)}, "events"),
+        ({"events": (replace(FIRST, name="another"), *STORED[0].events[1:])}, "events"),
+        ({"events": (replace(FIRST, time_unix_nano=FIRST.time_unix_nano + 1000), *STORED[0].events[1:])}, "events"),
+        (
+            {
+                "events": (
+                    replace(FIRST, attributes={**FIRST.attributes, "pattern.event.status": "failed"}),
+                    *STORED[0].events[1:],
+                )
+            },
+            f"{FIRST.name} pattern.event.status",
+        ),
+        ({"links": (SpanLink("1" * 32, "2" * 16, ""),)}, "links"),
+        ({"is_internal": True}, "kind"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["jaeger", "tempo"])
+def test_span_events_links_and_kind_are_compared(changes: dict[str, Any], field: str, backend: str) -> None:
+    """In any order; what is missing, added or changed is named."""
+    [difference] = judged(changed(**changes), backend).different
+    assert (difference.span_id, difference.field) == (STORED[0].span_id, field)
+    assert judged(changed(events=STORED[0].events[::-1]), backend).state == "whole"
 
 
 @pytest.mark.parametrize(
