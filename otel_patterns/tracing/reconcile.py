@@ -21,7 +21,7 @@ from .trace import SpanKind
 if TYPE_CHECKING:
     from .decode import ReadTrace
     from .reading import ReadSpan
-    from .trace import AttributeValue, RunTrace, Span, SpanEvent
+    from .trace import AttributeValue, RunTrace, Span, SpanEvent, SpanLink
 
 State = Literal["whole", "missing", "incomplete", "different", "unreadable"]
 # A backend that breaks over so many traces one after the other does not break over the traces.
@@ -149,16 +149,17 @@ def _differences(span: Span, copy: ReadSpan, unit: int) -> Iterator[Difference]:
         ("end_unix_nano", span.end_unix_nano // unit * unit, copy.end_unix_nano // unit * unit),
         ("kind", _kind_of(is_internal=span.kind == SpanKind.INTERNAL), _kind_of(is_internal=copy.is_internal)),
         ("status", "ERROR" if span.failed else "UNSET", copy.status),
-        (
-            "links",
-            *(tuple(sorted((link.trace_id, link.span_id) for link in links)) for links in (span.links, copy.links)),
-        ),
+        ("links", _ids_of(span.links), _ids_of(copy.links)),
     ]
     pairs += [(key, value, copy.attributes.get(key)) for key, value in span.attributes if _is_kept_exactly(value)]
     pairs += _pairs_of_events(span, copy, unit)
     for name, expected, found in pairs:
         if expected != found:
             yield Difference(span.span_id, name, expected, found)
+
+
+def _ids_of(links: Iterable[SpanLink]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((link.trace_id, link.span_id) for link in links))
 
 
 def _kind_of(*, is_internal: bool) -> str:
