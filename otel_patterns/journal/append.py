@@ -143,7 +143,7 @@ class Journal:
             except Exception as error:  # noqa: BLE001  # an engine deep in recursion must not fail here either
                 self._retry_at = time.monotonic() + _RETRY_SECONDS
                 return self._keep(line, f"{type(error).__name__}: {error}")
-            if self.spooled:
+            if self._spool or self._spool_file.lines:
                 self.flush()
             if self._is_new:
                 self._is_new = False

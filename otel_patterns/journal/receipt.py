@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
+
+import msgspec
 
 from .cursor import Cursor
 
@@ -14,7 +16,7 @@ class _Syncer(Protocol):
     def wait(self, ticket: int, timeout_seconds: float) -> bool: ...
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where an appended line is; what `emit` returns.
 
     Attributes:
