@@ -284,6 +284,12 @@ COMMANDS: Final = (
                 "BACKEND URL",
                 "pair",
             ),
+            Argument(
+                ("--header",),
+                "reconcile: a header for the query API, like the tenant; may be given several times",
+                "NAME=VALUE",
+                "repeated",
+            ),
             Argument(("--run", "--pattern-run-id"), "reconcile: only this run", "PRUN-ID"),
             Argument(("--job", "--job-id"), "reconcile: only this job", "JOB-ID"),
             Argument(("--since",), f"reconcile: only runs with an event at or after {_TIME}", "TIME", "moment"),

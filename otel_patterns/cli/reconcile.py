@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Final
 
 from ..clock import Clock
+from ..errors import ConfigurationError
 from ..tracing.endpoint import Endpoint
 from ..tracing.reconcile import Comparison, Difference, Reconciliation, Repair, reconcile
 from ..tracing.replay import Selection
@@ -23,6 +25,9 @@ from .text import counted, plain
 _SECONDS_BETWEEN_WORDS: Final = 2.0
 _SHOWN_DIFFERENCES: Final = 3
 _LONGEST_VALUE: Final = 60
+# A token of HTTP (RFC 9110, 5.6.2).
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE_END: Final = re.compile(r"[\r\n\0]")
 
 
 def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
@@ -34,7 +39,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         UnknownRunError: The run that was asked for is not there.
     """
     backend, url = arguments.reconcile
-    stored = StoredTraces(backend, url)
+    stored = StoredTraces(backend, url, headers=_headers_of(arguments.header))
     path, _ = journal_of(arguments, output)
     run_id = None if arguments.run is None else find_run_id(path, arguments.run)
     selection = Selection(run_id=run_id, job_id=arguments.job, since=arguments.since)
@@ -54,6 +59,17 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
             stored.close()
     tell_skipped(result.replay.read, output)
     return _tell(result, repair, f"{stored.backend} at {stored.url}", output, is_json=arguments.json)
+
+
+def _headers_of(given: Iterable[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for number, header in enumerate(given, start=1):
+        name, equals, value = header.partition("=")
+        if not equals or _HEADER_NAME.fullmatch(name.strip()) is None or _LINE_END.search(value):
+            # Not the header itself: it may be a secret.
+            raise ConfigurationError("--header", f"no. {number}", "give NAME=VALUE, like X-Scope-OrgID=team-1")
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 @contextmanager

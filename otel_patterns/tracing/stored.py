@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -38,12 +39,13 @@ class StoredTraces:
     Args:
         backend: Which API to speak.
         url: Base URL of the query API; user and password in it are sent, and never shown.
+        headers: Sent with each request, and never shown, like `X-Scope-OrgID` for a tenant of Tempo.
 
     Raises:
         ConfigurationError: There is no such backend, or it is no URL.
     """
 
-    def __init__(self, backend: str, url: str) -> None:
+    def __init__(self, backend: str, url: str, *, headers: Mapping[str, str] | None = None) -> None:
         if backend not in BACKENDS:
             raise ConfigurationError("--reconcile", backend, f"give {' or '.join(BACKENDS)}, and a URL")
         parts = urlsplit(checked_url(url, "--reconcile"))
@@ -52,6 +54,7 @@ class StoredTraces:
         host = parts.netloc.rpartition("@")[2]
         self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + _PATHS[backend], "", ""))
         self._credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        self._headers = dict(headers or {})
         self._pool: urllib3.PoolManager | None = None
 
     def read(self, trace_id: str) -> ReadTrace:
@@ -84,6 +87,7 @@ class StoredTraces:
             headers = {"user-agent": "otel-patterns", "accept": "application/json"}
             if self._credentials is not None:
                 headers |= urllib3.make_headers(basic_auth=self._credentials)
+            headers |= self._headers
             self._pool = urllib3.PoolManager(retries=False, headers=headers)
         try:
             return self._read_answer(url, self._pool)

@@ -30,7 +30,8 @@ class FakeBackend:
 
     has: dict[str, ReadTrace | QueryError]
 
-    def __init__(self, backend: str, url: str) -> None:
+    def __init__(self, backend: str, url: str, *, headers: dict[str, str]) -> None:
+        assert headers == {}
         self.backend, self.url = backend, url
 
     def read(self, trace_id: str) -> ReadTrace:
@@ -250,3 +251,12 @@ def test_runs_are_selected_by_job_and_time(path: Path) -> None:
     assert reconciled(path, "--job", "JOB-NOBODY").code == 0
     since = reconciled(path, "--since", "2026-11-22T09:30:30Z")
     assert [line.split()[0] for line in since.lines] == [OTHER]
+
+
+@pytest.mark.parametrize("header", ["s3cret", "=s3cret", "two words=s3cret", "X-Scope-OrgID=s3cret\r\nx: y"])
+def test_header_that_is_none_is_refused_and_not_shown(header: str) -> None:
+    """It says which one, and what one looks like."""
+    result = call("doctor", "--reconcile", "tempo", "http://127.0.0.1:9", "--header", "a=b", "--header", header)
+    assert result.code == 2
+    assert "--header='no. 2': give NAME=VALUE" in result.err
+    assert "s3cret" not in result.err + result.out

@@ -163,6 +163,16 @@ def test_answer_that_takes_too_long_is_given_up(
     assert "did not finish" in fails(traces).reason
 
 
+def test_headers_are_sent_and_not_shown(backend: Backend) -> None:
+    """A tenant or a token may be what a backend asks for."""
+    traces = StoredTraces("tempo", f"http://{backend.address}", headers={"authorization": "Bearer s3cret"})
+    backend.answer(b"", 401)
+    error = fails(traces)
+    traces.close()
+    assert backend.asked == [(f"/api/v2/traces/{TRACE_ID}", "Bearer s3cret")]
+    assert "s3cret" not in f"{error} {vars(error)}"
+
+
 def test_credentials_are_sent_and_not_shown(backend: Backend) -> None:
     """User and password of the URL are sent by basic authentication; errors and the URL are without them."""
     traces = StoredTraces("tempo", f"http://me:s3cret%21@{backend.address}/?key=s3cret")
