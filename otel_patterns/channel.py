@@ -20,6 +20,7 @@ from .model import names
 from .model.details import check_details, fits_details
 from .model.encoding import encode_converted, encode_json
 from .model.values import as_object
+from .process import loading
 from .settings import EXIT_SECONDS, Durability, Settings
 from .tracing.origin import Origin
 
@@ -68,8 +69,9 @@ class Channel:
 
     def _start_delivery(self, route: Route) -> None:
         # A journal whose runs go nowhere needs no protobuf and no HTTP client.
-        from .tracing.choice import sink_of  # noqa: PLC0415
-        from .tracing.delivery import Delivery  # noqa: PLC0415
+        with loading():
+            from .tracing.choice import sink_of  # noqa: PLC0415
+            from .tracing.delivery import Delivery  # noqa: PLC0415
 
         self.delivery = Delivery(self.journal.path, sink_of(route), clock=self.clock, guard=self.guard)
 
@@ -293,8 +295,9 @@ def _route_of_environment(settings: Settings) -> Route | None:
     if settings.export == "auto" and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
         # Most short-lived processes: what reads endpoints takes longer to load than they have to write.
         return None
-    from .tracing.endpoint import names_endpoint  # noqa: PLC0415  # see above
-    from .tracing.route import find_route  # noqa: PLC0415  # see above
+    with loading():
+        from .tracing.endpoint import names_endpoint  # noqa: PLC0415  # see above
+        from .tracing.route import find_route  # noqa: PLC0415  # see above
 
     return find_route(settings.export) if settings.export != "auto" or names_endpoint() else None
 

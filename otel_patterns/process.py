@@ -1,11 +1,53 @@
-"""What identifies a process beyond its life, and whether such a process still lives."""
+"""What identifies a process beyond its life, whether such a process still lives, and how it forks."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
+
+# Longer than any of our modules takes to load.
+_FORK_SECONDS: Final = 5.0
+_loading = threading.RLock()
+_is_watching_forks = False
+_is_held_for_fork = False
+
+
+def loading() -> AbstractContextManager[bool]:
+    """Return the lock that is held while modules are loaded that `emit` needs, in whichever thread needs them first.
+
+    A fork waits for it. Otherwise its child, in which that thread does not exist, would wait for the module for ever.
+    """
+    global _is_watching_forks  # noqa: PLW0603  # forks are the process's own
+    if not _is_watching_forks:
+        with _loading:
+            if not _is_watching_forks:
+                # It has a lock taken before a fork that loading a module may need. What is registered last comes first.
+                import_module("logging")
+                os.register_at_fork(
+                    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+                )
+                _is_watching_forks = True
+    return _loading
+
+
+def _before_fork() -> None:
+    global _is_held_for_fork  # noqa: PLW0603  # as above
+    _is_held_for_fork = _loading.acquire(timeout=_FORK_SECONDS)
+
+
+def _after_fork_in_parent() -> None:
+    if _is_held_for_fork:
+        _loading.release()
+
+
+def _after_fork_in_child() -> None:
+    global _loading  # noqa: PLW0603  # as above
+    _loading = threading.RLock()
 
 
 @lru_cache(maxsize=1)
@@ -38,8 +80,9 @@ def is_gone(writer: Mapping[str, Any]) -> bool | None:
 @lru_cache(maxsize=1)
 def _boot_id() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        # As bytes: a codec would be loaded by whichever thread comes first.
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().decode("ascii", "replace").strip()
     except OSError:
         return ""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..model import ids, names
+from ..process import loading
 from ..tracing.origin import Joined
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ class OpenSpan:
 
 def open_root(channel: Channel, joined: Joined, *, run_id: str, name: str, attributes: dict[str, Any]) -> OpenSpan:
     """Return the span of a run that has begun."""
+    if _RUN_SPAN not in sys.modules:
+        with loading():
+            import_module(_RUN_SPAN)
     from opentelemetry.trace import SpanKind  # noqa: PLC0415  # as above
 
     is_local = joined.parent is not None and not joined.parent.is_remote
@@ -60,6 +65,7 @@ def open_stage(channel: Channel, joined: Joined, root: OpenSpan, *, span_id: str
     return _open(channel, joined, name, span_id, root.span.get_span_context(), SpanKind.INTERNAL, attributes)
 
 
+_RUN_SPAN = "otel_patterns.tracing.run_span"
 _IDENTITY = (names.ATTR_RUN_ID, names.ATTR_PATTERN_ID, names.ATTR_JOB_ID)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..clock import Clock
 from ..model import ids, names
 from ..model.values import to_json_object
-from ..process import writer_of
+from ..process import loading, writer_of
 from ..settings import Settings
 from .provider import global_provider, sdk_provider
 
@@ -177,11 +177,12 @@ class Origin:
         if provider is not None:
             return provider.resource, provider.sampler
         if not self._has_asked and (self._exporting or any(os.environ.get(name) for name in _SDK_VARIABLES)):
-            from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # see the module's docstring
+            with loading():
+                from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # see the module's docstring
 
-            # Never set as the global one: it only reads the standard variables for us.
-            own = TracerProvider(shutdown_on_exit=False)
-            self._resource, self._sampler = own.resource, own.sampler
+                # Never set as the global one: it only reads the standard variables for us.
+                own = TracerProvider(shutdown_on_exit=False)
+                self._resource, self._sampler = own.resource, own.sampler
         # The environment is read once: reading it costs as much as writing the event.
         self._has_asked = True
         return self._resource, self._sampler
