@@ -127,9 +127,11 @@ class Rotation:
         sealed, self._sealed_path = self._sealed_path, ""
         # A small segment is none worth a thread.
         if sealed and _size_of(sealed) >= INDEXED_BYTES:
-            from .index import index_sealed  # noqa: PLC0415  # loads msgspec, which a writer may do without
 
             def index() -> None:
+                # Loaded in the thread: no line waits for that.
+                from .index import index_sealed  # noqa: PLC0415
+
                 with suppress(OSError, JournalError):
                     index_sealed(self._path, sealed)
 
