@@ -17,7 +17,7 @@ from .journal.job_log import append_to_job
 from .journal.runs import read_runs
 from .model import names
 from .model.encoding import encode_line
-from .model.fold import ABANDONED, order_key
+from .model.outline import ABANDONED, order_key
 from .model.times import format_timestamp
 from .model.values import as_object
 from .process import is_gone

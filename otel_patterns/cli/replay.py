@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..clock import Clock
 from ..tracing.endpoint import Endpoint
@@ -13,8 +13,10 @@ from ..tracing.trace import RunTrace
 from .journals import check_exports, journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
-from .progress import Progress
 from .text import counted
+
+if TYPE_CHECKING:
+    from .progress import Progress
 
 _SHOWN_REASONS: Final = 3
 
@@ -46,7 +48,7 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
 
     sink = OtlpSink(endpoint)
     # Somebody who looks on wants to know how far it is; whoever reads a pipe wants to know what.
-    bar = Progress(path, output, clock) if output.can_redraw and not arguments.dry_run else None
+    bar = _bar_of(path, output, clock) if output.can_redraw and not arguments.dry_run else None
     try:
         report = replay(
             path,
@@ -64,6 +66,12 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     tell_skipped(report.read, output)
     _tell(report, endpoint.destination, output, is_dry_run=arguments.dry_run)
     return 1 if report.owed else 0
+
+
+def _bar_of(path: str, output: Output, clock: Clock) -> Progress:
+    from .progress import Progress  # noqa: PLC0415  # loads pydantic
+
+    return Progress(path, output, clock)
 
 
 def _tell(report: ReplayReport, destination: str, output: Output, *, is_dry_run: bool) -> None:

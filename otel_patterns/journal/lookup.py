@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ..model.events import PatternEvent, checked_event
 from .cursor import segment_of_file
 from .index import Index, load_index, update_index
 from .lines import Line, ReadReport, read_blocks
 from .read import Filter, candidates, events_among
 from .segments import INDEXED_BYTES, identity_of, look, open_segment
+
+if TYPE_CHECKING:
+    from ..model.events import PatternEvent
 
 
 def read_run(path: str | os.PathLike[str], run_id: str) -> list[PatternEvent]:
@@ -40,6 +42,8 @@ def read_run(path: str | os.PathLike[str], run_id: str) -> list[PatternEvent]:
 
 
 def _events_in(path: str | os.PathLike[str], file: BinaryIO, segment: str, wanted: Filter) -> Iterator[PatternEvent]:
+    from ..model.events import checked_event  # noqa: PLC0415  # whoever wants lines alone starts without pydantic
+
     index = _index_of(path, file, segment)
     blocks = _blocks_of(file, index, wanted.pattern_run_id or "")
     for _, document in events_among(candidates(blocks, wanted.needle), wanted, ReadReport()):

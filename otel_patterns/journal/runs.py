@@ -14,7 +14,8 @@ from ..errors import JournalError
 from ..model import names
 from ..model.columns import are_in_our_form
 from ..model.events import PatternEvent, checked_event
-from ..model.fold import ABANDONED, ended_status, fold_run, outputs_of
+from ..model.fold import fold_run
+from ..model.outline import ABANDONED, ended_status, outputs_of
 from ..model.runs import PatternRun
 from ..model.times import parse_timestamp
 from .heads import Block, Details, Head, parse_document

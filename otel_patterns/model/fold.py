@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ..errors import OtelPatternsError
 from . import names
-from .details import is_integer
-from .encoding import encode_json
 from .events import PatternEvent
-from .record import Event
+from .outline import ABANDONED, error_of, order_key, outline_of, text_of
 from .runs import PatternRun
 from .stages import pair_stages
 from .times import format_timestamp
-from .values import as_list, as_object, to_json_value
 
-ABANDONED: Final = "abandoned"
 _STAGE_METRICS: Final = {
     names.SELECTION: "selection_ms",
     names.TEMPLATE: "template_expansion_ms",
     names.VALIDATION: "validation_ms",
     names.EXECUTION: "execution_ms",
 }
-_ENDS_EXECUTION: Final = frozenset({names.EXECUTION_COMPLETED, names.EXECUTION_FAILED})
-# A completed event may say that the tool did its work with reservations; any other status means success.
-_COMPLETED_STATUSES: Final = frozenset({names.WARNING, names.SKIPPED, names.FAILED})
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,6 @@ def in_order(events: Iterable[PatternEvent]) -> list[PatternEvent]:
     return sorted(distinct.values(), key=order_key)
 
 
-def order_key(event: Event) -> tuple[int, int, str]:
-    """Key that sorts events as the fold does; random ids of one millisecond alone would not keep the lifecycle."""
-    return event.time_unix_nano, event.rank, event.event_id
-
-
 def _tie_break(event: PatternEvent) -> tuple[int, int, bytes]:
     return event.time_unix_nano, event.rank, event.to_line()
 
@@ -123,67 +111,6 @@ def _fold_ordered(events: Sequence[PatternEvent]) -> PatternRun:
     return PatternRun.model_construct(**document)
 
 
-class Outline(NamedTuple):
-    """What a trace shows of a run: those parts of the `PatternRun`, under its names, and when it started."""
-
-    pattern_run_id: str
-    pattern_id: str
-    job_id: str
-    step_id: str | None
-    operation_kind: str
-    pattern_version: str | None
-    status: str
-    started_unix_nano: int
-    duration_seconds: float | None
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
-    artifacts: list[str]
-
-
-def outline_of(events: Sequence[Event], terminal: Event | None) -> Outline:
-    """Return the outline of a run from its distinct events in the fold's order, of which `terminal` ends it.
-
-    One pass over the events: the whole fold would be the larger part of a projection.
-    """
-    first = events[0]
-    started = resolved = None
-    step_id = operation_kind = pattern_version = None
-    inputs: dict[str, Any] = {}
-    artifacts: list[str] = []
-    for event in events:
-        event_type, details = event.event_type, event.details
-        if step_id is None:
-            step_id = event.step_id
-        if operation_kind is None:
-            operation_kind = _filled(details.get("operation_kind"))
-        if pattern_version is None:
-            pattern_version = _filled(details.get("template_version"))
-        if event_type == names.SELECTION_RESOLVED:
-            resolved = resolved or event
-            inputs = as_object(details.get("inputs_preview")) or inputs
-        elif event_type == names.TEMPLATE_EXPANDED:
-            artifacts += _texts(details.get("generated_artifacts"))
-        elif event_type == names.EXECUTION_STARTED:
-            started = started or event
-        elif event_type == names.EXECUTION_COMPLETED:
-            artifacts = _texts(details.get("artifacts")) or artifacts
-    start = (started or first).time_unix_nano
-    return Outline(
-        first.pattern_run_id,
-        (resolved or first).pattern_id,
-        first.job_id,
-        step_id,
-        operation_kind or _recorded(events, "operation_kind") or names.UNKNOWN_OPERATION,
-        pattern_version or _recorded(events, "pattern_version"),
-        _status(started, terminal),
-        start,
-        None if terminal is None else max(0, terminal.time_unix_nano - start) / 1e9,
-        dict(inputs),
-        {} if terminal is None else outputs_of(terminal.event_type, terminal.details),
-        artifacts,
-    )
-
-
 def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
     """Return the event that ends a run: its last terminal one; a run's own end counts before `abandoned`."""
     terminals = [event for event in events if event.is_terminal]
@@ -191,66 +118,12 @@ def ending(events: Iterable[PatternEvent]) -> PatternEvent | None:
     return (own or terminals or [None])[-1]
 
 
-def _status(started: Event | None, terminal: Event | None) -> str:
-    if terminal is None:
-        return names.PENDING if started is None else names.IN_PROGRESS
-    return ended_status(terminal.event_type, terminal.status)
-
-
-def ended_status(event_type: str, status: str) -> str:
-    """Return the status of a run that an event of this type and status ended."""
-    if event_type == names.EXECUTION_COMPLETED:
-        return status if status in _COMPLETED_STATUSES else names.SUCCESS
-    return names.FAILED
-
-
-def _filled(value: object) -> str | None:
-    """Return a detail that is a text and not empty."""
-    return value if isinstance(value, str) and value else None
-
-
-def _recorded(events: Iterable[Event], name: str) -> str | None:
-    """Return the first text of this name that a writing process recorded."""
-    return next((value for event in events if (value := _filled(event.otel.get(name))) is not None), None)
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    return [text for item in as_list(value) or [] if (text := _text(item)) is not None]
-
-
-def _text(value: object) -> str | None:
-    """Return a detail as text: a foreign log may hold a number or an object where a string belongs."""
-    if value is None or isinstance(value, str):
-        return value
-    converted = to_json_value(value)
-    return converted if isinstance(converted, str) else encode_json(converted).decode("utf-8")
-
-
-def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run gave that an event of this type, with these details, ended."""
-    if event_type not in _ENDS_EXECUTION:
-        return {}
-    outputs: dict[str, Any] = {}
-    for name in ("exit_code", "duration_seconds"):
-        if name in details:
-            outputs[name] = details[name]
-    summary = details.get("result_summary")
-    if (members := as_object(summary)) is not None:
-        # What the event itself says goes before what its summary says, in place and in value.
-        return {**outputs, **members, **outputs}
-    if summary is not None:
-        outputs["result_summary"] = summary
-    return outputs
-
-
 def _tool_metadata(events: Iterable[PatternEvent]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for event in events:
         if event.event_type == names.EXECUTION_STARTED:
             for name in ("command", "executor", "tool_name", "tool_version"):
-                if (text := _text(event.details.get(name))) is not None:
+                if (text := text_of(event.details.get(name))) is not None:
                     metadata[name] = text
     return metadata
 
@@ -264,43 +137,6 @@ def _metrics(events: Sequence[PatternEvent], terminal: PatternEvent | None) -> d
     if terminal is not None:
         nanoseconds["total_ms"] = max(0, terminal.time_unix_nano - events[0].time_unix_nano)
     return {metric: value / 1e6 for metric, value in nanoseconds.items()}
-
-
-def error_of(terminal: Event) -> dict[str, Any] | None:
-    """Return `{type, message, exit_code, stdout, stderr}` of a failing event, as far as it tells them; else None."""
-    details = terminal.details
-    if terminal.event_type == names.EXECUTION_COMPLETED:
-        if terminal.status != names.FAILED:
-            return None
-        fields = {"type": details.get("error_type", "tool_error"), "message": details.get("error_message")}
-    elif terminal.event_type == names.SELECTION_FAILED:
-        fields = {"type": "selection_failed", "message": details.get("error") or details.get("reason")}
-    elif terminal.event_type == names.VALIDATION_FAILED:
-        fields = {"type": "validation_failed", "message": _failed_checks(details.get("failed_checks"))}
-    else:
-        fields = {
-            "type": details.get("error_type") or "execution_failed",
-            "message": details.get("error_message"),
-            "stdout": details.get("stdout_preview"),
-            "stderr": details.get("stderr_preview"),
-        }
-    error: dict[str, Any] = {name: text for name, value in fields.items() if (text := _text(value)) is not None}
-    code = details.get("exit_code")
-    if is_integer(code):
-        error["exit_code"] = int(code)
-    return error
-
-
-def _failed_checks(value: object) -> str | None:
-    if (checks := as_list(value)) is None:
-        return _text(value)
-    lines = [
-        _text(check)
-        if (members := as_object(check)) is None
-        else f"{_text(members.get('check'))}: {_text(members.get('error'))}"
-        for check in checks
-    ]
-    return "; ".join(line for line in lines if line) or None
 
 
 def find_anomalies(events: Iterable[PatternEvent]) -> list[Anomaly]:

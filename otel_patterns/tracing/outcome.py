@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..model import names
 from ..model.details import is_integer
-from ..model.fold import ABANDONED
+from ..model.outline import ABANDONED
 from .recorded import scalar_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..model import ids, names
 from ..model.encoding import encode_json
-from ..model.fold import error_of, order_key, outline_of
+from ..model.outline import error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
 from ..model.values import clean_text, type_of
 from .outcome import executable_name, integer_of, result_of
@@ -21,7 +21,7 @@ from .recorded import Recorded, fits, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
 
 if TYPE_CHECKING:
-    from ..model.fold import Outline
+    from ..model.outline import Outline
     from ..model.record import Event
 
 AnyEvent = TypeVar("AnyEvent", bound="Event")

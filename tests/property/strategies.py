@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
-from otel_patterns.model.fold import ABANDONED
+from otel_patterns.model.outline import ABANDONED
 from otel_patterns.model.times import format_timestamp
 from otel_patterns.testing import START_UNIX_NANO
 from tests.documents import DETAILS, event_document, run_document

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_patterns.model.events import PatternEvent
-from otel_patterns.model.fold import fold_run, in_order, outline_of
+from otel_patterns.model.fold import fold_run, in_order
+from otel_patterns.model.outline import outline_of
 from otel_patterns.model.times import format_timestamp
 from otel_patterns.model.values import clean_text
 from otel_patterns.tracing.outcome import executable_name

@@ -9,7 +9,8 @@ import pytest
 from otel_patterns.errors import OtelPatternsError
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
-from otel_patterns.model.fold import ABANDONED, fold, fold_run, in_order, order_key
+from otel_patterns.model.fold import fold, fold_run, in_order
+from otel_patterns.model.outline import ABANDONED, order_key
 from otel_patterns.model.times import format_timestamp
 from otel_patterns.testing import START_UNIX_NANO
 from tests.documents import DETAILS, JOB_ID, PATTERN_ID, RUN_ID, STEP_ID, event_document, make_event, make_events
