@@ -157,7 +157,6 @@ class Shipper:
         _, oldest, _ = next(iter(self._ended.values()), (None, None, None))
         ended = oldest.ended_unix_nano if oldest is not None else 0
         self.lag_seconds = max(0, self._clock.now_unix_nano() - ended) / 1e9 if ended else 0.0
-        self.bad_lines = self._backlog.bad_lines
 
     def _read(self) -> bool:
         """Read on and pack what is final, and tell whether there is more to read."""
@@ -295,12 +294,15 @@ class Shipper:
             self._settled.acknowledged.pop(run.run_id, None)
             self._settled.whole.discard(run.run_id)
 
-    def _save_checkpoint(self) -> None:
+    def _save_checkpoint(self) -> Checkpoint:
+        """Record how far everything is settled, and return it; what cannot be written is tried again later."""
+        checkpoint, passed = self._backlog.advance()
         try:
-            self._record.save_checkpoint(*self._backlog.advance())
+            self._record.save_checkpoint(checkpoint, passed)
         except (OSError, JournalError) as error:
             # What is acknowledged is on record all the same: the next one reads a little more.
             self._guard.report("checkpoint", f"delivery to {self._sink.destination}: {error}")
+        return checkpoint
 
     def _finalize(self) -> int:
         """End the runs that nobody will end, and return how many they were."""
@@ -320,9 +322,7 @@ class Shipper:
     def _start_again(self) -> None:
         """Read again what is not settled, because some of it failed."""
         self._again_at = 0.0
-        checkpoint, passed = self._backlog.advance()
-        with self._guard.protect("checkpoint"):
-            self._record.save_checkpoint(checkpoint, passed)
+        checkpoint = self._save_checkpoint()
         self._backlog.close()
         self._settled = self._record.load()
         self._ended.clear()
@@ -334,6 +334,8 @@ class Shipper:
         )
 
     def _keep_bad_line(self, segment: str, line: Line, reason: str) -> None:
+        # A counter: it must not begin anew with another backlog.
+        self.bad_lines += 1
         with self._guard.protect("quarantine"):
             if self._quarantine.keep(segment, line.offset, line.data, reason):
                 where = f"{segment} at byte {line.offset}"

@@ -34,10 +34,11 @@ class Progress:
         # How many bytes of the journal stand before each of its files.
         self._before: dict[str, int] = {}
         self._bytes = 0
-        for segment in (*sealed_segments(path), Segment(0, path, (path,))):
+        sealed = sealed_segments(path)
+        for segment in (*sealed, Segment(0, path, (path,))):
             self._before[identity_of(segment)] = self._bytes
             self._bytes += os.stat(segment.path).st_size if os.path.exists(segment.path) else 0
-        self._is_packed = any(name.path.endswith((GZIP, ZSTD)) for name in sealed_segments(path))
+        self._is_packed = any(segment.path.endswith((GZIP, ZSTD)) for segment in sealed)
 
     def show(self, position: Cursor, report: ReplayReport) -> None:
         """Draw how far it is: the journal was read up to `position`."""

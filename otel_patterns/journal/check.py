@@ -12,7 +12,7 @@ from ..errors import JournalError
 from ..model.names import MAX_LINE_BYTES
 from .descriptor import sync_directory
 from .lines import BadLine, ReadReport
-from .lock import FileLock
+from .lock import locked
 from .quarantine import Quarantine
 from .read import read_documents
 from .rotation import FAILED_SYNCS, LOST
@@ -130,20 +130,14 @@ def acknowledge(path: str) -> None:
     Raises:
         JournalError: That cannot be put on record.
     """
-    lock = FileLock(f"{path}.lock")
     try:
-        lock.acquire(_LOCK_TIMEOUT_SECONDS)
-        try:
+        with locked(f"{path}.lock", _LOCK_TIMEOUT_SECONDS):
             state = JournalState(path)
             known = {key: state.number(key) for _, key, _ in _LOSSES}
             if any(known.values()):
                 state.save({**state.load(), ACKNOWLEDGED: {**known, "at_unix_seconds": int(time.time())}})
-        finally:
-            lock.release()
     except OSError as error:
         raise JournalError(path, f"losses cannot be acknowledged: {error}") from error
-    finally:
-        lock.close()
 
 
 def _name_of(path: str) -> str:

@@ -13,10 +13,10 @@ from typing import BinaryIO, Final, Literal, cast
 
 from ..errors import JournalError
 from .descriptor import sync_directory
-from .index import update_index
+from .index import index_sealed
 from .lines import open_to_read
 from .lock import FileLock
-from .segments import GZIP, INDEXED_BYTES, ZSTD, Segment, open_segment
+from .segments import GZIP, ZSTD, Segment, open_segment
 
 Form = Literal["gzip", "zstd"]
 _SUFFIXES: Final[dict[Form, str]] = {"gzip": GZIP, "zstd": ZSTD}
@@ -59,9 +59,7 @@ def _compress(journal_path: str, segment: Segment, target: str, form: Form) -> i
     with plain:
         with contextlib.suppress(OSError):
             # Once it is packed, an index costs unpacking all of it.
-            if os.fstat(plain.fileno()).st_size >= INDEXED_BYTES:
-                update_index(journal_path, plain, is_sealed=True)
-            plain.seek(0)
+            index_sealed(journal_path, segment.path)
         try:
             _check(temporary, _pack(plain, temporary, form, segment.path), segment.path)
             os.rename(temporary, target)

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import accumulate
 from struct import Struct
 from typing import BinaryIO, Final, NamedTuple
 from zlib import crc32
@@ -65,25 +67,28 @@ class Index(NamedTuple):
     def places(self, run_id: str) -> list[Place] | None:
         """Return the blocks in which a run has lines, in order; None when that part of the index is damaged."""
         wanted = _hash_of(run_id)
-        data = self._bucket(wanted[0])
+        data = self.read_buckets((wanted[0],))
         if data is None:
             return None
-        found = {Place(start, start + size) for each, start, size in _ENTRY.iter_unpack(data) if each == wanted}
+        found = {Place(start, start + size) for each, start, size in _ENTRY.iter_unpack(data[0]) if each == wanted}
         return sorted(found)
 
-    def all_buckets(self) -> list[bytes] | None:
-        """Return all entries, by bucket; None when any is damaged."""
-        found = list(map(self._bucket, range(_BUCKETS)))
-        return None if None in found else [bucket for bucket in found if bucket is not None]
-
-    def _bucket(self, number: int) -> bytes | None:
+    def read_buckets(self, numbers: Iterable[int]) -> list[bytes] | None:
+        """Return the entries of these buckets; None when any is damaged."""
         counts = self.buckets[::2]
-        size = counts[number] * _ENTRY.size
-        with suppress(OSError), open(self.path, "rb") as file:
-            data = os.pread(file.fileno(), size, _BUCKETS_AT + sum(counts[:number]) * _ENTRY.size)
-            if len(data) == size and crc32(data) == self.buckets[2 * number + 1]:
-                return data
-        return None
+        before = list(accumulate(counts, initial=0))
+        found: list[bytes] = []
+        try:
+            with open(self.path, "rb") as file:
+                for number in numbers:
+                    size = counts[number] * _ENTRY.size
+                    data = os.pread(file.fileno(), size, _BUCKETS_AT + before[number] * _ENTRY.size)
+                    if len(data) != size or crc32(data) != self.buckets[2 * number + 1]:
+                        return None
+                    found.append(data)
+        except OSError:
+            return None
+        return found
 
 
 def index_directory(journal_path: str | os.PathLike[str]) -> str:
@@ -113,7 +118,7 @@ def load_index(journal_path: str | os.PathLike[str], file: BinaryIO, segment: st
 
 
 def _fits(index: Index, file: BinaryIO) -> bool:
-    size = _plain_size(file)
+    size = plain_size(file)
     if size is None:
         # What it ends with is known when it is unpacked: too late.
         return index.is_sealed
@@ -130,7 +135,7 @@ def update_index(journal_path: str | os.PathLike[str], file: BinaryIO, *, is_sea
     if not segment:
         return None
     former = load_index(journal_path, file, segment)
-    buckets = former.all_buckets() if former is not None else None
+    buckets = former.read_buckets(range(_BUCKETS)) if former is not None else None
     start = former.covered if former is not None and buckets is not None else 0
     found = [bytearray(bucket) for bucket in buckets] if buckets is not None else [bytearray() for _ in range(_BUCKETS)]
     covered = start
@@ -194,7 +199,7 @@ def _hash_of(run_id: str) -> bytes:
     return hashlib.blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
 
 
-def _plain_size(file: BinaryIO) -> int | None:
+def plain_size(file: BinaryIO) -> int | None:
     """Return how many bytes a file has; None when it is to be unpacked."""
     try:
         return os.fstat(file.fileno()).st_size

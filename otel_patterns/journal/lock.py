@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from math import inf
 
 from ..errors import JournalError
@@ -80,3 +82,20 @@ class FileLock:
         """Close the lock file, which also gives the lock back."""
         self.look_again()
         self._file.close()
+
+
+@contextmanager
+def locked(path: str, timeout_seconds: float) -> Generator[None, None, None]:
+    """Hold the lock on `path` for a block.
+
+    Raises:
+        JournalError: As `FileLock.acquire`.
+        OSError: The lock file cannot be opened.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout_seconds)
+        yield
+    finally:
+        # Which also gives the lock back.
+        lock.close()

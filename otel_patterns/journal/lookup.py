@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from .cursor import segment_of_file
-from .index import Index, load_index, update_index
+from .index import Index, load_index, plain_size, update_index
 from .lines import Line, ReadReport, read_blocks
 from .read import Filter, candidates, events_among
 from .segments import INDEXED_BYTES, identity_of, look, open_segment
@@ -52,12 +52,9 @@ def _events_in(path: str | os.PathLike[str], file: BinaryIO, segment: str, wante
 
 def _index_of(path: str | os.PathLike[str], file: BinaryIO, segment: str) -> Index | None:
     index = load_index(path, file, segment)
-    try:
-        size = os.fstat(file.fileno()).st_size
-    except OSError:
-        # To be unpacked: that was to be done before it was packed.
-        return index
-    if size - (index.covered if index is not None else 0) >= INDEXED_BYTES:
+    size = plain_size(file)
+    # One that is to be unpacked should have got it before it was packed.
+    if size is not None and size - (index.covered if index is not None else 0) >= INDEXED_BYTES:
         with suppress(OSError):
             return update_index(path, file)
     return index
@@ -71,15 +68,8 @@ def _blocks_of(file: BinaryIO, index: Index | None, run_id: str) -> Iterator[tup
         return
     for start, end in places:
         yield from read_blocks(file, start, end)
-    if not index.is_sealed or index.covered < _size_of(file):
+    if not index.is_sealed or index.covered < (plain_size(file) or 0):
         yield from read_blocks(file, index.covered)
-
-
-def _size_of(file: BinaryIO) -> int:
-    try:
-        return os.fstat(file.fileno()).st_size
-    except OSError:
-        return 0
 
 
 def lines_in(path: str | os.PathLike[str], file: BinaryIO, run_id: str) -> list[Line] | None:

@@ -134,11 +134,6 @@ class Backlog:
         """Up to where the journal was read."""
         return self._position
 
-    @property
-    def bad_lines(self) -> int:
-        """How many lines were no events."""
-        return self._report.skipped
-
     def wait(self, seconds: float) -> None:
         """Wait until the journal may have more lines, but no longer than this."""
         self._follower.wait(seconds)

@@ -24,7 +24,7 @@ from ..errors import Guard
 from ..journal.append import LOCK_TIMEOUT_SECONDS, Journal
 from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import open_to_read, read_blocks
-from ..journal.lock import FileLock
+from ..journal.lock import locked
 from ..journal.state import replace_file
 from .owner import own, owner_of
 
@@ -211,17 +211,12 @@ class DeliveryRecord:
 
     def _drop(self, settled: AbstractSet[str]) -> None:
         """Write the record anew without these runs. Others who write it notice that under its lock."""
-        lock = FileLock(f"{self.path}.lock")
-        lock.acquire(LOCK_TIMEOUT_SECONDS)
-        try:
+        with locked(f"{self.path}.lock", LOCK_TIMEOUT_SECONDS):
             file = open_to_read(self.path)
             if file is not None:
                 with file:
                     kept = [line for _, block in read_blocks(file) for line in _lines_kept(block, settled)]
                 replace_file(self.path, b"".join(line + b"\n" for line in kept))
-        finally:
-            lock.release()
-            lock.close()
 
     @contextmanager
     def owned(self) -> Generator[None, None, None]:

@@ -106,16 +106,16 @@ def traces_of(
         if event.is_terminal:
             ended.add(run_id)
             del prefixes[run_id]
-            if (trace := _selected(prefix, selection, report)) is not None:
+            if _is_selected(prefix, selection) and (trace := _projected(prefix, report)) is not None:
                 yield trace
     for prefix in prefixes.values():
-        if (trace := _selected(prefix, selection, report)) is not None:
+        if _is_selected(prefix, selection) and (trace := _projected(prefix, report)) is not None:
             yield trace
 
 
-def _selected(prefix: Sequence[Event], selection: Selection, report: ReplayReport) -> RunTrace | None:
+def _projected(prefix: Sequence[Event], report: ReplayReport) -> RunTrace | None:
     try:
-        return project(prefix) if _is_selected(prefix, selection) else None
+        return project(prefix)
     except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
         report.leave_out(1, f"run {prefix[0].pattern_run_id} cannot be projected: {type(error).__name__}: {error}")
         return None
@@ -241,7 +241,7 @@ def _pay(
         payment.backlog.settle(run, "delivered")
         run.events = []
         return
-    trace = _selected(run.events, choice.selection, report)
+    trace = _projected(run.events, report)
     # Its lines are in the journal; a thousand runs that wait for a receiver need not be in memory too.
     run.events = []
     if trace is None:

@@ -32,7 +32,7 @@ STEPS = st.one_of(
 def small_files() -> Iterator[None]:
     """Have files of a few lines indexed, and read in blocks of one or two."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for module in (lookup, index, compress):
+        for module in (lookup, index):
             monkeypatch.setattr(module, "INDEXED_BYTES", 300)
         monkeypatch.setattr(lines, "_CHUNK_BYTES", 512)
         yield

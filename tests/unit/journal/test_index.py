@@ -28,7 +28,7 @@ RUN, OTHER = "PRUN-ONE", "PRUN-OTHER"
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the path of a journal whose files are indexed from a kilobyte on, and read in blocks as large."""
-    for module in (lookup, index, compress, rotation):
+    for module in (lookup, index, rotation):
         monkeypatch.setattr(module, "INDEXED_BYTES", 1024)
     monkeypatch.setattr(lines, "_CHUNK_BYTES", 1024)
     return tmp_path / "pattern_events.jsonl"
