@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -102,8 +102,10 @@ class Backlog:
         self._is_looking = False
         self._runs: dict[str, Run] = {}
         self._ended: list[Run] = []
-        # Settled runs by their numbers: those that an older run keeps behind the cursor, and late ones before it.
-        self._settled: dict[str, tuple[int, Fate]] = {}
+        # Settled runs and their numbers: those that an older run keeps behind the cursor, and late ones before it.
+        self._settled: dict[str, int] = {}
+        # What became of those that were not delivered.
+        self._fates: dict[str, Fate] = {}
         self._passed: dict[str, None] = {}
         self._before: Counter[str] = Counter(checkpoint.before)
         self._count = 0
@@ -146,21 +148,26 @@ class Backlog:
     def settle(self, run: Run, fate: Fate) -> None:
         """Drop a run of which nothing is owed any more, for this reason."""
         if self._runs.pop(run.run_id, None) is not None:
-            self._settled[run.run_id] = run.number, fate
+            self._settle(run.run_id, run.number, fate)
 
     def advance(self) -> tuple[Checkpoint, set[str]]:
         """Return up to where everything is settled now, and the runs that it was moved over since the last call."""
         oldest = next(iter(self._runs.values()), None)
         number = self._count if oldest is None else oldest.number
         cursor = self._position if oldest is None else oldest.start
-        passed = {run_id: fate for run_id, (other, fate) in self._settled.items() if other < number}
-        self._settled = {run_id: entry for run_id, entry in self._settled.items() if run_id not in passed}
-        self._before.update(passed.values())
+        passed, self._settled = self._settled, {}
+        if oldest is not None:
+            self._settled = {run_id: other for run_id, other in passed.items() if other >= number}
+            for run_id in self._settled:
+                del passed[run_id]
+        fates = [self._fates.pop(run_id) for run_id in self._fates.keys() & passed]
+        self._before.update(fates)
+        self._before["delivered"] += len(passed) - len(fates)
         self._passed.update(dict.fromkeys(islice(passed, max(0, len(passed) - _REMEMBERED_RUNS), None)))
         for run_id in list(islice(self._passed, max(0, len(self._passed) - _REMEMBERED_RUNS))):
             del self._passed[run_id]
         open_runs = frozenset(self._runs) | self._settled.keys()
-        return Checkpoint(cursor, self._latest_born, open_runs, dict(self._before)), set(passed)
+        return Checkpoint(cursor, self._latest_born, open_runs, dict(+self._before)), set(passed)
 
     def close(self) -> None:
         """Close the journal's files."""
@@ -205,16 +212,15 @@ class Backlog:
         if not whole.issuperset(run_ids) or not self._runs.keys().isdisjoint(run_ids):
             return False
         self._report.events += len(lines)
-        new = [run_id for run_id in run_ids if run_id not in self._settled and not self._is_late(run_id)]
+        new = [run_id for run_id in run_ids if run_id not in self._settled]
+        if self._passed or self._checkpoint.cursor != BEGINNING:
+            new = [run_id for run_id in new if not self._is_late(run_id)]
         if self._on_record.parked:
             for run_id in new:
                 self._pass(run_id)
         else:
             # As `_pass` would, in a fraction of the time.
-            delivered: dict[str, tuple[int, Fate]] = {
-                run_id: (number, "delivered") for number, run_id in enumerate(new, self._count)
-            }
-            self._settled |= delivered
+            self._settled.update(zip(new, count(self._count), strict=False))
             self._count += len(new)
             self.passed_over["delivered"] += len(new)
         # ULIDs sort by their times: of so many only the last one has to be taken apart.
@@ -275,9 +281,14 @@ class Backlog:
     def _pass(self, run_id: str) -> None:
         """Count a run that is settled whole."""
         fate: Fate = "parked" if run_id in self._on_record.parked else "delivered"
-        self._settled[run_id] = self._count, fate
+        self._settle(run_id, self._count, fate)
         self._count += 1
         self.passed_over[fate] += 1
+
+    def _settle(self, run_id: str, number: int, fate: Fate) -> None:
+        self._settled[run_id] = number
+        if fate != "delivered":
+            self._fates[run_id] = fate
 
     def _stands_before(self, run_id: str) -> bool:
         """Tell whether a run that is seen for the first time has lines before the checkpoint's cursor."""

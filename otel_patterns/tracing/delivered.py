@@ -44,7 +44,16 @@ class _Entry(msgspec.Struct, gc=False):
     whole: bool = False
 
 
+class _Outline(msgspec.Struct, gc=False):
+    """An entry without its spans: reading those of runs that are settled whole would be half of the work."""
+
+    pattern_run_id: str
+    parked: str | None = None
+    whole: bool = False
+
+
 _decoder: Final = msgspec.json.Decoder(_Entry)
+_outline_decoder: Final = msgspec.json.Decoder(_Outline)
 
 
 @dataclass
@@ -70,12 +79,20 @@ class Settled:
             else:
                 self._acknowledge(parcel.run_id, parcel.span_ids, is_whole=parcel.completes)
 
-    def read(self, entry: _Entry) -> None:
-        """Add what a line of the record says."""
-        if entry.parked is not None:
-            self._park(entry.pattern_run_id, entry.span_ids, _words_of(entry.parked, entry.reason))
-        else:
-            self._acknowledge(entry.pattern_run_id, entry.span_ids, is_whole=entry.whole)
+    def read(self, block: bytes) -> None:
+        """Add what lines of the record say."""
+        outlines = _outlines_of(block)
+        whole = [outline.pattern_run_id for outline in outlines if outline.whole and outline.parked is None]
+        are_new = self.parked.keys().isdisjoint(whole) and self.acknowledged.keys().isdisjoint(whole)
+        if are_new and len(whole) == block.count(b"\n"):
+            # As one by one, in a fraction of the time.
+            self.whole.update(whole)
+            return
+        for entry in _entries_of(block):
+            if entry.parked is not None:
+                self._park(entry.pattern_run_id, entry.span_ids, _words_of(entry.parked, entry.reason))
+            else:
+                self._acknowledge(entry.pattern_run_id, entry.span_ids, is_whole=entry.whole)
 
     def _park(self, run_id: str, span_ids: Sequence[str], words: str) -> None:
         parked = self.parked.get(run_id, {})
@@ -262,10 +279,14 @@ def _checkpoint_of(document: Any) -> Checkpoint:
 
 
 def _lines_kept(block: bytes, settled: AbstractSet[str]) -> Iterator[bytes]:
-    """Yield those lines that say something of other runs than these, or of parked spans."""
-    for line in block.split(b"\n"):
-        entry = _entry_of(line) if line else None
-        if line and (entry is None or entry.parked is not None or entry.pattern_run_id not in settled):
+    """Yield those lines that say something of other runs than these, or of parked spans, or are damaged."""
+    dropped = [outline.pattern_run_id for outline in _outlines_of(block) if outline.parked is None]
+    if len(dropped) == block.count(b"\n") and set(dropped) <= settled:
+        # Most of them, when a long record was passed: nothing is to be looked at line by line.
+        return
+    for line in filter(None, block.split(b"\n")):
+        entry = _entry_of(line)
+        if entry is None or entry.parked is not None or entry.pattern_run_id not in settled:
             yield line
 
 
@@ -286,17 +307,24 @@ def load_settled(path: str) -> Settled:
         return settled
     with file:
         for _, block in read_blocks(file):
-            for entry in _entries_of(block):
-                settled.read(entry)
+            settled.read(block)
     return settled
 
 
-def _entries_of(block: bytes) -> Iterable[_Entry]:
+def _outlines_of(block: bytes) -> Sequence[_Outline]:
+    """Return the outlines of some lines; none at all when one is damaged."""
+    try:
+        return _outline_decoder.decode_lines(block)
+    except (msgspec.MsgspecError, ValueError):
+        return ()
+
+
+def _entries_of(block: bytes) -> Sequence[_Entry]:
     """Return the entries of some lines; those that are damaged are left out."""
     try:
         return _decoder.decode_lines(block)
     except (msgspec.MsgspecError, ValueError):
-        return filter(None, map(_entry_of, block.split(b"\n")))
+        return list(filter(None, map(_entry_of, block.split(b"\n"))))
 
 
 def _entry_of(line: bytes) -> _Entry | None:

@@ -251,6 +251,9 @@ def _pay(
         if run.is_ended:
             payment.backlog.settle(run, fate)
         return
+    if payment.is_over:
+        report.owed += 1
+        return
     if on_run is not None:
         on_run(trace, len(spans))
     if choice.dry_run:
@@ -318,6 +321,11 @@ class _Payment:
         self._backoff = Backoff(longest_seconds=LONGEST_WAIT_SECONDS)
         # Why nothing is sent any more: others would fare no better, and asking for each is a storm of requests.
         self._end: Answer | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the receiver will take nothing more: what is still to come is only counted."""
+        return self._end is not None
 
     def add(self, run: Run, parcel: Parcel) -> None:
         """Take a parcel of a run, and send when there are enough for a request."""

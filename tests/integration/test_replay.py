@@ -121,15 +121,21 @@ def test_replay_that_is_refused_says_so_and_owes(tmp_path: Path) -> None:
 def test_replay_stops_asking_a_receiver_that_takes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, requests: int
 ) -> None:
-    """A large backlog makes no storm: a receiver that lets nobody in is asked once, a busy one five times."""
+    """A large backlog makes no storm: a receiver that lets nobody in is asked once, a busy one five times.
+
+    And no run is said to be on its way after that.
+    """
     monkeypatch.setattr(replay_module, "MAX_BATCH_BYTES", 1)
     monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.01)
     journal = tmp_path / "pattern_events.jsonl"
     journal_of_runs(journal)
+    shown: list[str] = []
     with Receiver(lambda _number: Reply(status=status)) as receiver:
-        report = replay(journal, sink_for(receiver), Selection())
+        report = replay(
+            journal, sink_for(receiver), Selection(), on_run=lambda trace, _spans: shown.append(trace.run_id)
+        )
     assert (report.sent, report.owed, report.messages) == (0, 5, [receiver_words(status)])
-    assert len(receiver.requests) == requests
+    assert (len(receiver.requests), len(shown)) == (requests, 1)
 
 
 def receiver_words(status: int) -> str:
