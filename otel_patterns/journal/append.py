@@ -123,16 +123,11 @@ class Journal:
             is_terminal: At `group` it is waited for as well, at most 0.1 s.
         """
         level = durability or self.durability
-        receipt = self._append(line, level)
-        if level != "os" and (is_terminal or level == "each"):
-            receipt.wait(GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS)
-        return receipt
-
-    def _append(self, line: bytes, level: Durability) -> Receipt:
         if self._retry_at and time.monotonic() < self._retry_at:
             return self._keep(line, "the journal has ended" if self._retry_at == inf else "writing failed a moment ago")
-        # A stopped thread must not block the engine for longer than a stopped process may.
-        if not (self._lock.acquire(blocking=False) or self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)):
+        # A stopped thread must not block the engine for longer than a stopped process may. Not `blocking=False`: a
+        # keyword takes as long as the lock.
+        if not (self._lock.acquire(False) or self._lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)):  # noqa: FBT003
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             return self._keep(line, "another thread holds the journal")
         try:
@@ -149,9 +144,11 @@ class Journal:
                 self._is_new = False
                 sync_directory(os.path.dirname(self.path))
                 self._rotation.index_sealed()
-            return receipt
         finally:
             self._lock.release()
+        if level != "os" and (is_terminal or level == "each"):
+            receipt.wait(GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS)
+        return receipt
 
     def flush(self) -> int:
         """Try to write what is spooled and return how many lines are still spooled."""
@@ -216,11 +213,11 @@ class Journal:
         file = self._file
         try:
             self._file_lock.acquire(LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
-            status = file.status_at_path() if file.is_ours() else None
+            status = file.status_at_path()
             if status is None:
                 status = self._open_locked(timeout_seconds)
             size = status.st_size
-            if size and self._rotation.is_due(size + len(line)):
+            if size + len(line) > self._rotation.asked_above and size and self._rotation.is_due(size + len(line)):
                 size = self._rotate_locked(size)
             data, spooled = line, ()
             # A file of the size that we left it at ends with our newline.
@@ -231,11 +228,12 @@ class Journal:
                 spooled = self._spooled_lines()
                 is_torn = size > 0 and os.pread(file.number, 1, size - 1) != b"\n"
                 data = b"".join((b"\n" if is_torn else b"", *spooled, line))
-            if (written := os.write(file.number, data)) != len(data):
+            whole = len(data)
+            if (written := os.write(file.number, data)) != whole:
                 self._write_rest(data, written)
             # Asked, not added up: the file may have been cut since its size was taken.
             end = self._end = file.position = os.lseek(file.number, 0, os.SEEK_CUR)
-            self.bytes_written += len(data)
+            self.bytes_written += whole
             if line:
                 self.lines_written += 1
             if spooled:
@@ -243,7 +241,7 @@ class Journal:
                 self._forget_spooled(spooled)
             if self._lost:
                 self._record_gap()
-            if not self._segment or end != size + len(data):
+            if not self._segment or end != size + whole:
                 self._segment = segment_of(head_of(file.number))
             ticket = 0 if level == "os" else self._note(file.number, spooled, line)
             self._retry_at = 0.0

@@ -43,24 +43,20 @@ class Descriptor:
             return None
         return status if status.st_ino == self._inode and status.st_dev == self._device else None
 
-    def is_ours(self) -> bool:
-        """Tell whether the number still means the opened file.
+    def status_at_path(self) -> os.stat_result | None:
+        """Return the status of what stands at the path; None when that or the number is not the opened file.
 
-        By its position, which is where we left it, in a third of the time of `status`. When it is not, or says
-        nothing because it is zero, `status` decides.
+        The number is told by its position, which is where we left it, in a third of the time of `status`. When it is
+        not, or says nothing because it is zero, `status` decides.
         """
         try:
-            if os.lseek(self.number, 0, os.SEEK_CUR) == self.position != 0:
-                return True
+            position = os.lseek(self.number, 0, os.SEEK_CUR)
+            if position != self.position or position == 0:
+                if self.status() is None:
+                    return None
+                self.position = position
         except OSError:
-            return False
-        if self.status() is None:
-            return False
-        self.position = os.lseek(self.number, 0, os.SEEK_CUR)
-        return True
-
-    def status_at_path(self) -> os.stat_result | None:
-        """Return the status of what stands at the path; None when that is not the opened file."""
+            return None
         try:
             status = os.lstat(self._path)
         except FileNotFoundError:

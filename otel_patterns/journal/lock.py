@@ -17,6 +17,7 @@ from .descriptor import Descriptor
 
 _FIRST_WAIT_SECONDS = 0.00005
 _LONGEST_WAIT_SECONDS = 0.005
+_TRY = fcntl.LOCK_EX | fcntl.LOCK_NB
 # How long it may stay unnoticed that the lock file was moved or removed. Until then two writers may hold two locks:
 # their lines are whole all the same, because each is one write at the end of the file. Looking costs more than locking.
 _SECONDS_BETWEEN_LOOKS = 0.02
@@ -37,6 +38,17 @@ class FileLock:
             JournalError: Another process held it until the deadline, or no regular file stands at the path.
             OSError: The lock file cannot be opened.
         """
+        if time.monotonic() - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+            # Nearly always, and every event waits for it.
+            try:
+                fcntl.flock(self._file.number, _TRY)
+            except OSError:
+                pass
+            else:
+                return
+        self._acquire_slowly(timeout_seconds)
+
+    def _acquire_slowly(self, timeout_seconds: float) -> None:
         deadline = 0.0
         wait = _FIRST_WAIT_SECONDS
         while True:
@@ -45,7 +57,7 @@ class FileLock:
             if is_look_due and self._file.status() is None:
                 self._file.open()
             try:
-                fcntl.flock(self._file.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file.number, _TRY)
             except BlockingIOError:
                 deadline = deadline or now + timeout_seconds
                 if now >= deadline:

@@ -37,6 +37,9 @@ class Rotation:
         path: The journal.
         max_bytes: Above this size; zero: at no size.
         max_seconds: When so much time has passed since it was begun; zero: at no age.
+
+    Attributes:
+        asked_above: `is_due` says no of every size up to this one: nobody has to ask.
     """
 
     def __init__(self, path: str, max_bytes: int = 0, max_seconds: float = 0) -> None:
@@ -44,8 +47,8 @@ class Rotation:
         self._state = JournalState(path)
         self._max_bytes = max_bytes or inf
         self._max_seconds = max_seconds
-        self.due_bytes = self._max_bytes
-        self.due_at = inf
+        self._due_bytes = self.asked_above = self._max_bytes
+        self._due_at = inf
         self._sealed_path = ""
 
     def opened(self, *, is_new: bool) -> None:
@@ -54,26 +57,29 @@ class Rotation:
         Raises:
             OSError: The state cannot be written.
         """
-        self.due_bytes = self._max_bytes
+        self._due_bytes = self.asked_above = self._max_bytes
         if not self._max_seconds:
             return
-        self.due_at = time.time() + self._max_seconds
+        self.asked_above = 0
+        self._due_at = time.time() + self._max_seconds
         state = self._state.load()
         begun_at = state.get(_BEGUN_AT)
         if not is_new and isinstance(begun_at, (int, float)):
-            self.due_at = min(self.due_at, begun_at + self._max_seconds)
+            self._due_at = min(self._due_at, begun_at + self._max_seconds)
         else:
             self._state.save({**state, _BEGUN_AT: time.time()})
 
     def is_due(self, size: int) -> bool:
         """Tell whether a file that is about to have this size is to be sealed first."""
-        return size > self.due_bytes or (self.due_at != inf and time.time() >= self.due_at)
+        return size > self._due_bytes or (self._due_at != inf and time.time() >= self._due_at)
 
     def put_off(self, size: int) -> None:
         """Try again later: it did not work."""
-        self.due_bytes = size + _RETRY_BYTES
-        if self.due_at != inf:
-            self.due_at = time.time() + _RETRY_SECONDS
+        self._due_bytes = size + _RETRY_BYTES
+        if self._due_at == inf:
+            self.asked_above = self._due_bytes
+        else:
+            self._due_at = time.time() + _RETRY_SECONDS
 
     def failed_sync(self, segment: str, reason: str) -> None:
         """Put on record that a segment's data may not be on disk; what can be done about it was done.

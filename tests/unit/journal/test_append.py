@@ -544,7 +544,7 @@ def test_append_while_thread_hangs_in_write_returns_within_deadline(
     class Lock:
         """A lock that notes who waits for it."""
 
-        def acquire(self, *, blocking: bool = True, timeout: float = -1) -> bool:
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
             if not blocking:
                 return real.acquire(blocking=False)
             waits.append(timeout)
