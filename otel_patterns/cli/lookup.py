@@ -79,7 +79,7 @@ def _find_similar(path: str, text: str) -> str:
 def _run_ids(path: str) -> dict[str, None]:
     """Return all run ids in journal order."""
     files = read_files(path, ReadReport())
-    return dict.fromkeys(head.pattern_run_id for file in files for block in read_heads(file) for head in block.heads)
+    return dict.fromkeys(run_id for file in files for block in read_heads(file) for run_id in block.by_run)
 
 
 def _goes_by(run_id: str, wanted: str) -> bool:

@@ -10,7 +10,7 @@ from ..errors import JournalError
 from ..model.names import MAX_LINE_BYTES
 
 # What is decoded and checked at a time stays in the processor's cache.
-_CHUNK_BYTES: Final = 128 * 1024
+_CHUNK_BYTES: Final = 80 * 1024
 _LISTED_BAD_LINES: Final = 100
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -106,7 +106,7 @@ def _contents_of(file: BinaryIO | None) -> _Contents:
     if file is not None:
         with file:
             for block in read_heads(file):
-                contents.runs.update(head.pattern_run_id for head in block.heads)
+                contents.runs.update(block.by_run)
                 ends = (head for head in block.heads if head.event_type in names.TERMINAL_EVENT_TYPES)
                 contents.ended.update(head.pattern_run_id for head in ends)
                 latest = max(contents.latest, *(parse_timestamp(head.timestamp) for head in block.heads))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from operator import lt
 from typing import Any, BinaryIO, Final
@@ -15,7 +14,7 @@ from ..model import names
 from ..model.columns import are_in_our_form
 from ..model.events import PatternEvent, checked_event
 from ..model.fold import fold_run
-from ..model.outline import ABANDONED, ended_status, outputs_of
+from ..model.outline import ABANDONED, ENDS_EXECUTION, ended_status, outputs_told
 from ..model.runs import PatternRun
 from ..model.times import parse_timestamp
 from .heads import Block, Details, Head, parse_document
@@ -48,10 +47,7 @@ def read_runs(
         source.begin(file, report.path)
         for block in read_heads(file, wanted, report=report):
             number = source.add(block)
-            by_run: defaultdict[str, list[Head]] = defaultdict(list)
-            for head in block.heads:
-                by_run[head.pattern_run_id].append(head)
-            for run_id, heads in by_run.items():
+            for run_id, heads in block.by_run.items():
                 if (run := runs.get(run_id)) is None:
                     run = runs[run_id] = _begin(heads[0], source)
                     is_sorted = is_sorted and latest_at < run.first_at
@@ -82,7 +78,8 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         first_unix_nano: When the first event of a run happened that is not plain.
         latest_at: When its latest event in the journal happened.
         blocks: Where its events stand in `source`.
-        outcome: Type and details of the event that ends it.
+        outcome: Details of the event that ends it.
+        ended_by: Type of that event.
         distinct: How many different events were counted when it ended.
         is_distinct: Whether all its events are known to be different.
     """
@@ -99,7 +96,8 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
     latest_at: str = ""
     status: str = names.PENDING
     finished_at: str | None = None
-    outcome: tuple[str, Details] | None = None
+    outcome: Details | None = None
+    ended_by: str = ""
     distinct: int = 0
     is_plain: bool = True
     is_distinct: bool = False
@@ -115,7 +113,11 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
             self.is_plain = False
         self.latest_at = heads[-1].timestamp
         self.is_distinct = block.is_distinct and not self.blocks
-        self.events += [head.event_id for head in heads]
+        event_ids = [head.event_id for head in heads]
+        if self.events:
+            self.events += event_ids
+        else:
+            self.events = event_ids
         self.blocks += (number,)
         for head in heads:
             event_type = head.event_type
@@ -135,7 +137,7 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         is_own_end = head.details.error_type != ABANDONED
         # The last end counts, and a run's own before `abandoned`.
         if is_own_end or not self.is_own_end:
-            self.is_own_end, self.outcome = is_own_end, (head.event_type, head.details)
+            self.is_own_end, self.ended_by, self.outcome = is_own_end, head.event_type, head.details
             self.status, self.finished_at = ended_status(head.event_type, head.status), head.timestamp
         self.distinct = len(self.events) if self.is_distinct else len(set(self.events))
 
@@ -187,10 +189,9 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
         """As in `PatternRun`."""
         if not self.is_plain:
             return self.run.outputs
-        if self.outcome is None:
+        if self.outcome is None or self.ended_by not in ENDS_EXECUTION:
             return {}
-        event_type, details = self.outcome
-        return outputs_of(event_type, details.outputs())
+        return outputs_told(self.outcome.outputs())
 
     def read_events(self) -> list[PatternEvent]:
         """Return the run's events as they stand in the journal, copies included.

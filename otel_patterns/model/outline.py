@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .record import Event
 
 ABANDONED: Final = "abandoned"
-_ENDS_EXECUTION: Final = frozenset({names.EXECUTION_COMPLETED, names.EXECUTION_FAILED})
+_SUMMARY: Final = "result_summary"
+ENDS_EXECUTION: Final = frozenset({names.EXECUTION_COMPLETED, names.EXECUTION_FAILED})
 # A completed event may say that the tool did its work with reservations; any other status means success.
 _COMPLETED_STATUSES: Final = frozenset({names.WARNING, names.SKIPPED, names.FAILED})
 
@@ -124,19 +125,23 @@ def text_of(value: object) -> str | None:
 
 def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run gave that an event of this type, with these details, ended."""
-    if event_type not in _ENDS_EXECUTION:
-        return {}
-    outputs: dict[str, Any] = {}
-    for name in ("exit_code", "duration_seconds"):
-        if name in details:
-            outputs[name] = details[name]
-    summary = details.get("result_summary")
-    if (members := as_object(summary)) is not None:
+    told: dict[str, Any] = {}
+    if event_type in ENDS_EXECUTION:
+        for name in ("exit_code", "duration_seconds", _SUMMARY):
+            if name in details:
+                told[name] = details[name]
+    return outputs_told(told)
+
+
+def outputs_told(told: dict[str, Any]) -> dict[str, Any]:
+    """Return as outputs those details of the end of an execution that are some."""
+    if (members := as_object(told.get(_SUMMARY))) is not None:
+        del told[_SUMMARY]
         # What the event itself says goes before what its summary says, in place and in value.
-        return {**outputs, **members, **outputs}
-    if summary is not None:
-        outputs["result_summary"] = summary
-    return outputs
+        return {**told, **members, **told}
+    if _SUMMARY in told and told[_SUMMARY] is None:
+        del told[_SUMMARY]
+    return told
 
 
 def error_of(terminal: Event) -> dict[str, Any] | None:

@@ -67,13 +67,13 @@ class EventRecord(msgspec.Struct, Event, gc=False, forbid_unknown_fields=True):
 
 
 # What it returns is not checked yet, and has no time.
-decode_record: Final = msgspec.json.Decoder(EventRecord).decode
+_decode: Final = msgspec.json.Decoder(EventRecord).decode
 
 
 def read_record(line: bytes) -> EventRecord | None:
     """Return the event of a line that certainly is one with no other key than the nine; None means: look closer."""
     try:
-        record = decode_record(line)
+        record = _decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     time = read_timestamp(record.timestamp)
