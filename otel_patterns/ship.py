@@ -197,7 +197,9 @@ class Shipper:
         if trace is None or fate is not None:
             self._settle_run(backlog, run, fate or "delivered")
             return
-        owed = [span for span in trace.spans if not self._settled.has(run.run_id, (span.span_id,))]
+        owed = list(trace.spans)
+        if self._settled.knows(run.run_id):
+            owed = [span for span in owed if not self._settled.has(run.run_id, (span.span_id,))]
         if not owed:
             self._settle_run(backlog, run, "parked" if self._settled.parked.get(run.run_id) else "delivered")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -42,7 +43,11 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
         _follow(path, wanted, arguments.limit, printer, output)
         return 0
     report = LastReport()
-    if arguments.limit is not None:
+    if wanted.pattern_run_id is not None:
+        found = _documents_of_run(path, wanted, report)
+        for line, document in found if arguments.limit is None else deque(found, arguments.limit):
+            printer.show(line, document)
+    elif arguments.limit is not None:
         for line, document in read_last(path, wanted, arguments.limit, report=report):
             printer.show(line, document)
     elif arguments.json:
@@ -55,6 +60,12 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     if not report.events and has_journal(path):
         output.say(f"no event of {path} matches")
     return 0
+
+
+def _documents_of_run(path: str, wanted: Filter, report: ReadReport) -> Iterator[tuple[Line, dict[str, Any]]]:
+    from ..journal.lookup import read_run_documents  # noqa: PLC0415  # who wants all runs starts without it
+
+    return read_run_documents(path, wanted, report=report)
 
 
 def _filter_of(arguments: argparse.Namespace, path: str) -> Filter:

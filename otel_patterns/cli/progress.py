@@ -38,6 +38,8 @@ class Progress:
         for segment in (*sealed, Segment(0, path, (path,))):
             self._before[identity_of(segment)] = self._bytes
             self._bytes += os.stat(segment.path).st_size if os.path.exists(segment.path) else 0
+        # An empty file has no identity, as the beginning.
+        self._before[""] = 0
         self._is_packed = any(segment.path.endswith((GZIP, ZSTD)) for segment in sealed)
 
     def show(self, position: Cursor, report: ReplayReport) -> None:
@@ -60,7 +62,8 @@ class Progress:
         # How large a packed segment is, nobody knows before it is unpacked.
         if self._is_packed or not self._bytes:
             return ""
-        done = min(1.0, (self._before.get(position.segment, 0) + position.offset) / self._bytes)
+        # A file that was begun meanwhile stands behind all others.
+        done = min(1.0, (self._before.get(position.segment, self._bytes) + position.offset) / self._bytes)
         symbols = self._output.symbols
         bar = draw(0, round(done * _CELLS * 8), _CELLS, symbols.eighths, symbols.right_half)
         return f"{bar:<{_CELLS}} {done:4.0%}  "

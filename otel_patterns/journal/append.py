@@ -118,7 +118,7 @@ class Journal:
         """Write one line, which ends with its only newline, and return where it is.
 
         Args:
-            line: The line.
+            line: The line. Several, each with its newline, are written together and counted as one.
             durability: Another level than the journal's: at `each` it is waited for until it is on disk.
             is_terminal: At `group` it is waited for as well, at most 0.1 s.
         """

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .cursor import segment_of_file
 from .index import Index, load_index, plain_size, update_index
 from .lines import Line, ReadReport, read_blocks
 from .read import Filter, candidates, events_among
-from .segments import INDEXED_BYTES, identity_of, look, open_segment
+from .segments import INDEXED_BYTES, Segment, identity_of, read_files
 
 if TYPE_CHECKING:
     from ..model.events import PatternEvent
@@ -25,29 +25,31 @@ def read_run(path: str | os.PathLike[str], run_id: str) -> list[PatternEvent]:
     Raises:
         JournalError: A file cannot be opened; a missing one is an empty journal.
     """
-    wanted = Filter(pattern_run_id=run_id)
-    events: list[PatternEvent] = []
-    sealed, active = look(path)
-    try:
-        for segment in sealed:
-            if (file := open_segment(segment)) is not None:
-                with file:
-                    events += _events_in(path, file, identity_of(segment), wanted)
-        if active is not None:
-            events += _events_in(path, active, segment_of_file(active), wanted)
-    finally:
-        if active is not None:
-            active.close()
-    return events
+    from ..model.events import checked_event  # noqa: PLC0415  # whoever wants documents alone starts without pydantic
+
+    return [checked_event(document) for _, document in read_run_documents(path, Filter(pattern_run_id=run_id))]
 
 
-def _events_in(path: str | os.PathLike[str], file: BinaryIO, segment: str, wanted: Filter) -> Iterator[PatternEvent]:
-    from ..model.events import checked_event  # noqa: PLC0415  # whoever wants lines alone starts without pydantic
+def read_run_documents(
+    path: str | os.PathLike[str], wanted: Filter, *, report: ReadReport | None = None
+) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """Yield what `read_documents` yields for a filter that names a run; of a large file, from the places of the run.
 
-    index = _index_of(path, file, segment)
-    blocks = _blocks_of(file, index, wanted.pattern_run_id or "")
-    for _, document in events_among(candidates(blocks, wanted.needle), wanted, ReadReport()):
-        yield checked_event(document)
+    What is no event is reported as far as it stands where was looked.
+
+    Raises:
+        JournalError: A file cannot be opened; a missing one is an empty journal.
+    """
+    report = report if report is not None else ReadReport()
+    for file in read_files(path, report):
+        index = _index_of(path, file, _segment_of(file, report.path))
+        blocks = _blocks_of(file, index, wanted.pattern_run_id or "", report)
+        yield from events_among(candidates(blocks, wanted.needle), wanted, report)
+
+
+def _segment_of(file: BinaryIO, path: str) -> str:
+    packed = Segment(0, path, (path,))
+    return segment_of_file(file) if plain_size(file) is not None else identity_of(packed)
 
 
 def _index_of(path: str | os.PathLike[str], file: BinaryIO, segment: str) -> Index | None:
@@ -60,16 +62,18 @@ def _index_of(path: str | os.PathLike[str], file: BinaryIO, segment: str) -> Ind
     return index
 
 
-def _blocks_of(file: BinaryIO, index: Index | None, run_id: str) -> Iterator[tuple[int, bytes]]:
+def _blocks_of(
+    file: BinaryIO, index: Index | None, run_id: str, report: ReadReport | None = None
+) -> Iterator[tuple[int, bytes]]:
     """Yield the blocks of lines among which a run's are."""
     places = index.places(run_id) if index is not None else None
     if index is None or places is None:
-        yield from read_blocks(file)
+        yield from read_blocks(file, report=report)
         return
     for start, end in places:
-        yield from read_blocks(file, start, end)
+        yield from read_blocks(file, start, end, report=report)
     if not index.is_sealed or index.covered < (plain_size(file) or 0):
-        yield from read_blocks(file, index.covered)
+        yield from read_blocks(file, index.covered, report=report)
 
 
 def lines_in(path: str | os.PathLike[str], file: BinaryIO, run_id: str) -> list[Line] | None:

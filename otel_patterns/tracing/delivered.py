@@ -26,6 +26,7 @@ from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import open_to_read, read_blocks
 from ..journal.lock import locked
 from ..journal.state import replace_file
+from ..model.encoding import encode_json
 from .owner import own, owner_of
 
 if TYPE_CHECKING:
@@ -114,6 +115,10 @@ class Settled:
         elif run_id not in self.whole:
             self.acknowledged.setdefault(run_id, set()).update(span_ids)
 
+    def knows(self, run_id: str) -> bool:
+        """Tell whether anything is on record of a run."""
+        return run_id in self.whole or run_id in self.acknowledged or run_id in self.parked
+
     def has(self, run_id: str, span_ids: Iterable[str]) -> bool:
         """Tell whether all these spans of a run are settled: then nothing of them is owed."""
         acknowledged, parked = self.acknowledged.get(run_id, ()), self.parked.get(run_id, ())
@@ -182,12 +187,15 @@ class DeliveryRecord:
             spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
         outcome = {"parked": answer.kind, "reason": answer.message} if answer.is_final else {}
         whole = {parcel.run_id for parcel in parcels if parcel.completes and not answer.is_final}
+        lines: list[bytes] = []
         for run_id, spans in spans_by_run.items():
             entry: dict[str, Any] = {"pattern_run_id": run_id, "span_ids": sorted(spans), **outcome}
             if run_id in whole:
                 entry["whole"] = True
-            line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
-            self._file.append(line.encode("utf-8", "replace") + b"\n")
+            lines.append(encode_json(entry) + b"\n")
+        if lines:
+            # Together: an answer may be for hundreds of runs.
+            self._file.append(b"".join(lines))
 
     def load(self) -> Settled:
         """Return what is on record.

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from otel_patterns.journal import compress, index, lines, lookup
 from otel_patterns.journal.compress import is_plain
 from otel_patterns.journal.index import index_directory
-from otel_patterns.journal.lookup import read_run
-from otel_patterns.journal.read import Filter, read_events
+from otel_patterns.journal.lookup import read_run, read_run_documents
+from otel_patterns.journal.read import Filter, read_documents, read_events
 from otel_patterns.journal.segments import sealed_segments
 from tests.unit.journal.lines import event_line, segment_at
 
@@ -128,6 +128,9 @@ def test_run_is_found_by_indexes_as_by_reading_everything(
     for number, step in enumerate(steps):
         perform(path, step, number)
     for run_id in RUNS:
-        expected = [event.to_line() for event in read_events(path, Filter(pattern_run_id=run_id))]
+        wanted = Filter(pattern_run_id=run_id)
+        documents = [(line.data, document) for line, document in read_documents(path, wanted)]
+        assert [(line.data, document) for line, document in read_run_documents(path, wanted)] == documents
+        expected = [event.to_line() for event in read_events(path, wanted)]
         assert [event.to_line() for event in read_run(path, run_id)] == expected
         assert [event.to_line() for event in read_run(path, run_id)] == expected, "the second look differs"

@@ -14,7 +14,7 @@ from otel_patterns.journal import compress, index, lines, lookup, prune, rotatio
 from otel_patterns.journal.append import Journal
 from otel_patterns.journal.cursor import Cursor
 from otel_patterns.journal.index import index_directory, load_index, update_index
-from otel_patterns.journal.lines import Line
+from otel_patterns.journal.lines import Line, ReadReport
 from otel_patterns.journal.lookup import read_run
 from otel_patterns.journal.segments import sealed_segments
 from otel_patterns.journal.tail import RunTail
@@ -39,8 +39,10 @@ def read(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the sizes of the blocks that lookups read from now on."""
     sizes: list[int] = []
 
-    def read_blocks(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-        for offset, block in lines.read_blocks(file, start, end):
+    def read_blocks(
+        file: BinaryIO, start: int = 0, end: int | None = None, *, report: ReadReport | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        for offset, block in lines.read_blocks(file, start, end, report=report):
             sizes.append(len(block))
             yield offset, block
 
