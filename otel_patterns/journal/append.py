@@ -285,7 +285,9 @@ class Journal:
     def _note(self, number: int, spooled: Sequence[bytes], line: bytes) -> int:
         """Have lines synced that are written already, and return the number of the last one; zero when that fails."""
         try:
-            return self._syncer.wrote(number, [lines for lines in (*spooled, line) if lines])
+            # Nothing is spooled nearly always.
+            lines = [each for each in (*spooled, line) if each] if spooled or not line else (line,)
+            return self._syncer.wrote(number, lines)
         except OSError as error:
             # No descriptor is left. The line must not be taken for one that was not written.
             self.guard.report("sync", f"journal {self.path}: a line is not synced: {error}")
