@@ -10,6 +10,7 @@ from unittest.mock import patch
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
+from otel_patterns.journal import lines
 from otel_patterns.journal.append import Journal
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
@@ -52,20 +53,37 @@ class Taking:
         return Answer("acknowledged")
 
 
+# Lines that are no event, although they name a run: torn, two on one line, an object, an object in an object.
+ODD_LINES = {
+    "torn": '{"event_id":"EVT-1","pattern_run_id":"%s","details":{',
+    "glued": '{"pattern_run_id":"%s"}{"pattern_run_id":"%s"}',
+    "object": '{"pattern_run_id":"%s"}',
+    "nested": '{"details":{"pattern_run_id":"%s"}}',
+}
 # A run to go on with, or something else that happens: a payment, a payment that fails, a rotation, a lost checkpoint.
-ACTIONS = st.one_of(st.integers(0, RUNS - 1), st.sampled_from(["replay", "away", "rotate", "forget"]))
+ACTIONS = st.one_of(st.integers(0, RUNS - 1), st.sampled_from(["replay", "away", "rotate", "forget", *ODD_LINES]))
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(ACTIONS, max_size=60), st.booleans())
-@example([0, 0, 0, 0, "replay", 1, 0, "replay", "rotate", 0, 1, 1, 1, "replay", 0, "replay"], False)
-@example([0, 0, 0, 0, "replay", 1, 0, "replay", "rotate", 0, 1, 1, 1, "replay", 0, "replay"], True)
-def test_replays_in_between_send_each_span_once(actions: list[int | str], is_foreign: bool) -> None:
-    """Runs overlap, get lines after their end, stand in several segments, and have ids that are ULIDs or not."""
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ACTIONS, max_size=60), st.booleans(), st.sampled_from([400, 80 * 1024]))
+@example([0, 0, 0, 0, "replay", 1, 0, "replay", "rotate", 0, 1, 1, 1, "replay", 0, "replay"], False, 400)
+@example([0, 0, 0, 0, "replay", 1, 0, "replay", "rotate", 0, 1, 1, 1, "replay", 0, "replay"], True, 400)
+@example(
+    [0, 0, 0, 0, "replay", "glued", 1, 1, 1, 1, "object", "forget", "torn", 2, 2, 2, 2, "replay"], False, 80 * 1024
+)
+def test_replays_in_between_send_each_span_once(actions: list[int | str], is_foreign: bool, block_bytes: int) -> None:
+    """Runs overlap, get lines after their end, stand in several segments, and have ids that are ULIDs or not.
+
+    And lines that are no events stand among theirs.
+    """
     clock = FakeClock()
     receiver = Taking()
     # Whatever may be dropped from the record is dropped at once.
-    with tempfile.TemporaryDirectory() as folder, patch.object(delivered, "_RUNS_WORTH_DROPPING", 1):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(delivered, "_RUNS_WORTH_DROPPING", 1),
+        patch.object(lines, "_CHUNK_BYTES", block_bytes),
+    ):
         path = Path(folder) / "pattern_events.jsonl"
         journal = Journal(path)
         record = DeliveryRecord(path, receiver.destination)
@@ -79,6 +97,10 @@ def test_replays_in_between_send_each_span_once(actions: list[int | str], is_for
                 steps[action] += 1
                 event = PatternEvent.create(event_type, "JOB-1", run_id, "PAT-A", "in_progress", {}, clock=clock)
                 journal.append(event.to_line())
+            elif action in ODD_LINES:
+                known = [*run_ids.values(), "PRUN-NONE"]
+                odd = ODD_LINES[action]
+                journal.append((odd % ((known[0],) * odd.count("%s"))).encode() + b"\n")
             elif action == "rotate":
                 journal.rotate(max_bytes=1)
             elif action == "forget":
