@@ -25,8 +25,8 @@ from .tracing.parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, se
 from .tracing.projection import project
 from .tracing.trace import RunTrace, Span
 
-# Lines are read so many blocks at a time before something is sent: a few megabytes.
-_BLOCKS: Final = 16
+# Lines are read so many blocks at a time, and then projected: what was decoded is still in the processor's cache.
+_BLOCKS: Final = 4
 _POLL_SECONDS: Final = 0.2
 _MARKER_SECONDS: Final = 1.0
 _CHECKPOINT_SECONDS: Final = 2.0
