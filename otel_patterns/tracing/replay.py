@@ -18,6 +18,7 @@ from .backoff import Backoff
 from .delivered import DeliveryRecord, Fate, Settled
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .projection import project
+from .recorded import Recorded, read_recorded
 from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
@@ -241,6 +242,10 @@ def _pay(
         payment.backlog.settle(run, "delivered")
         run.events = []
         return
+    if payment.is_over and not settled.knows(run.run_id) and not run.is_before:
+        # Nothing is sent any more: it is enough to know that all of it is owed.
+        _count(run, choice, payment)
+        return
     trace = _projected(run.events, report)
     # Its lines are in the journal; a thousand runs that wait for a receiver need not be in memory too.
     run.events = []
@@ -265,16 +270,23 @@ def _pay(
         report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
 
 
+def _count(run: Run, choice: _Choice, payment: _Payment) -> None:
+    """Count a run of which nothing is on record, without projecting it."""
+    fate = _withheld(read_recorded(run.events), choice, payment.report)
+    run.events = []
+    if fate is None:
+        payment.report.owed += 1
+        payment.report.unfinished += not run.is_ended
+    elif run.is_ended:
+        payment.backlog.settle(run, fate)
+
+
 def _missing(
     trace: RunTrace, settled: Settled, choice: _Choice, report: ReplayReport, *, is_before: bool
 ) -> tuple[list[Span], Fate | None]:
     """Return the spans of a run to send; when there are none, why."""
-    if trace.native:
-        report.native += 1
-        return [], "native"
-    if not trace.sampled and not choice.selection.unsampled:
-        report.unsampled += 1
-        return [], "unsampled"
+    if (fate := _withheld(trace, choice, report)) is not None:
+        return [], fate
     if trace.root is None:
         report.unfinished += 1
     acknowledged = settled.acknowledged.get(trace.run_id, ())
@@ -296,6 +308,17 @@ def _missing(
     if not is_parked:
         report.delivered += 1
     return [], "parked" if is_parked else "delivered"
+
+
+def _withheld(run: RunTrace | Recorded, choice: _Choice, report: ReplayReport) -> Fate | None:
+    """Return why a run is not sent at all, and count it; None when it is."""
+    if run.native:
+        report.native += 1
+        return "native"
+    if not run.sampled and not choice.selection.unsampled:
+        report.unsampled += 1
+        return "unsampled"
+    return None
 
 
 class _Payment:

@@ -123,12 +123,13 @@ def test_replay_stops_asking_a_receiver_that_takes_nothing(
 ) -> None:
     """A large backlog makes no storm: a receiver that lets nobody in is asked once, a busy one five times.
 
-    And no run is said to be on its way after that.
+    No run is said to be on its way after that, and what is owed is counted as ever.
     """
     monkeypatch.setattr(replay_module, "MAX_BATCH_BYTES", 1)
     monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.01)
     journal = tmp_path / "pattern_events.jsonl"
-    journal_of_runs(journal)
+    left_out = [*semgrep_run(Stream("PRUN-U"), sampled=False), *semgrep_run(Stream("PRUN-N"), native=True)]
+    write(journal, [*golden_runs(), *left_out])
     shown: list[str] = []
     with Receiver(lambda _number: Reply(status=status)) as receiver:
         report = replay(
@@ -136,6 +137,7 @@ def test_replay_stops_asking_a_receiver_that_takes_nothing(
         )
     assert (report.sent, report.owed, report.messages) == (0, 5, [receiver_words(status)])
     assert (len(receiver.requests), len(shown)) == (requests, 1)
+    assert (report.unfinished, report.unsampled, report.native) == (1, 1, 1)
 
 
 def receiver_words(status: int) -> str:
