@@ -1,7 +1,9 @@
-"""Lines of a journal, and files that count what is read of them."""
+"""Lines of a journal, what stands between them and the disk, and files that count what is read."""
 
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from otel_patterns.clock import encode_ulid
 from otel_patterns.journal.cursor import Cursor, segment_of_file
 from otel_patterns.journal.lines import Line, ReadReport, read_lines
 from otel_patterns.journal.parse import parse_slowly
+from otel_patterns.journal.receipt import Receipt
 from tests.documents import RUN_ID, event_document
 
 
@@ -73,3 +76,33 @@ class CountingFile(io.FileIO):
         data = super().read(-1 if size is None else size)
         CountingFile.bytes_read += len(data)
         return data
+
+
+class Writes:
+    """Stands in for `os.write`: each call takes the next of `script`, a size to write, or an error to raise.
+
+    When the script has ended, everything is written.
+    """
+
+    def __init__(self, *script: int | BaseException) -> None:
+        self.script = list(script)
+        self.sizes: list[int] = []
+        self._write = os.write
+
+    def __call__(self, descriptor: int, data: Any) -> int:
+        self.sizes.append(len(data))
+        step = self.script.pop(0) if self.script else len(data)
+        if isinstance(step, BaseException):
+            raise step
+        return self._write(descriptor, bytes(data)[:step])
+
+
+NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def bytes_at(path: Path, receipt: Receipt) -> bytes:
+    """Return what stands between the cursors of a receipt."""
+    assert receipt.start is not None
+    assert receipt.end is not None
+    assert receipt.start.segment == receipt.end.segment == segment_at(path)
+    return path.read_bytes()[receipt.start.offset : receipt.end.offset]
