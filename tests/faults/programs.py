@@ -5,13 +5,10 @@ Each prints what happened as one JSON object.
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import logging
-import mmap
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -24,26 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from otel_patterns.clock import Clock
 from otel_patterns.journal.append import Journal, open_journal
-from otel_patterns.journal.check import check
-from otel_patterns.journal.compress import compress, is_plain
-from otel_patterns.journal.cursor import Cursor, segment_of_file
-from otel_patterns.journal.lines import ReadReport, read_lines
-from otel_patterns.journal.read import Filter, read_documents, read_last, read_raw
 from otel_patterns.journal.receipt import Receipt
-from otel_patterns.journal.runs import read_runs
-from otel_patterns.journal.segments import sealed_segments
-from otel_patterns.journal.tail import RunTail
-from otel_patterns.settings import Durability
-from tests.documents import RUN_ID
+from tests.faults.killing import storm
+from tests.faults.monsters import read_monsters_by_every_reader, read_monstrous_lines
 from tests.faults.writers import Found, line_of
 
 ROOT = Path(__file__).parents[2]
-# Fits a process that writes lines of any size for a second.
-_STORM_LINES = 300_000
-_STORM_WRITERS = 4
-_LEVELS: tuple[Durability, ...] = ("os", "group", "each")
 
 
 def command(name: str, path: Path, *arguments: object) -> list[str]:
@@ -300,82 +284,6 @@ def write_huge_line(path: str) -> None:
     _tell(state="survived")
 
 
-def storm(path: str) -> None:
-    """Kill writers at random instants and start others, of all levels of durability.
-
-    The third argument is the seed, the fourth the least number of kills: there are more until a writer was killed
-    inside its write. The fifth is the size above which they seal the journal's file; then there need not be more, and
-    one more process, which is killed as well, compresses what is sealed.
-    """
-    chance = random.Random(sys.argv[3])
-    least, max_bytes = int(sys.argv[4]), int(sys.argv[5])
-    most = least + 2000
-    acknowledged = mmap.mmap(-1, 8 * (most + _STORM_WRITERS))
-    # By process id, and whether it is a writer.
-    processes: dict[int, bool] = {}
-    used = kills = 0
-
-    def begin(*, is_writer: bool) -> None:
-        nonlocal used
-        slot = used
-        used += is_writer
-        if pid := os.fork():
-            processes[pid] = is_writer
-        elif is_writer:
-            _storm_writer(path, slot, max_bytes, acknowledged)
-        else:
-            _storm_compressor(path)
-
-    for _ in range(_STORM_WRITERS):
-        begin(is_writer=True)
-    if max_bytes:
-        begin(is_writer=False)
-    while kills < most:
-        time.sleep(chance.uniform(0, 0.006))
-        pid = chance.choice(list(processes))
-        kills += _killed(pid)
-        begin(is_writer=processes.pop(pid))
-        if kills >= least and max_bytes:
-            break
-        if kills >= least and kills % 40 == 0:
-            for pid in processes:
-                os.kill(pid, signal.SIGSTOP)
-            fragments = len(Found(Path(path)).damaged)
-            for pid in processes:
-                os.kill(pid, signal.SIGCONT)
-            if fragments:
-                break
-    kills += sum(map(_killed, processes))
-    fresh = Journal(path).append(line_of("fresh", 0)).state
-    counts = [int.from_bytes(acknowledged[slot * 8 : slot * 8 + 8], "little") for slot in range(used)]
-    _tell(kills=kills, acknowledged=counts, fresh=fresh)
-
-
-def _killed(pid: int) -> bool:
-    os.kill(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-
-def _storm_writer(path: str, slot: int, max_bytes: int, acknowledged: mmap.mmap) -> None:
-    journal = Journal(path)
-    journal.rotate(max_bytes)
-    journal.durability = _LEVELS[slot % len(_LEVELS)]
-    for number in range(_STORM_LINES):
-        largest = 40_000 if number % 4 == 0 else 2000
-        if journal.append(line_of(f"w{slot}", number, largest=largest)).state != "journaled":
-            os._exit(3)
-        acknowledged[slot * 8 : slot * 8 + 8] = (number + 1).to_bytes(8, "little")
-    os._exit(4)
-
-
-def _storm_compressor(path: str) -> None:
-    while True:
-        for segment in sealed_segments(path):
-            if is_plain(segment):
-                compress(path, segment, "gzip")
-        time.sleep(0.001)
-
-
 def many_writers(path: str) -> None:
     """Let 8 processes of 4 threads each append lines of 200 B to 200 kB at the same time."""
     children: list[int] = []
@@ -487,69 +395,6 @@ def use_up_descriptors(path: str) -> None:
     _tell(
         states=states, counts=counts, left=left, durable=journal.append(line_of("writer", 3), durability="each").durable
     )
-
-
-def read_monstrous_lines(path: str) -> None:
-    """Read a line of 100 MB, one that is nested 100,000 deep, and one with a number of 5,000 digits, among events."""
-    with open(path, "wb") as file:
-        file.write(line_of("writer", 0))
-        file.writelines(b"x" * 1_000_000 for _ in range(100))
-        file.write(b"\n" + line_of("writer", 1) + b"[" * 100_000 + b"\n" + line_of("writer", 2))
-        file.write(b'{"event_id":' + b"1" * 5000 + b"}\n" + line_of("writer", 3))
-    report = ReadReport()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    events = [document["event_id"] for _, document in read_documents(path, report=report)]
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    _tell(events=events, skipped=report.skipped, grown_mib=grown)
-
-
-def read_monsters_by_every_reader(path: str) -> None:
-    """Read a line of 100 MB, lines of 1 MiB of brackets and of keys, and a packed bomb, by each reader in a process."""
-    sealed = Path(path).with_name("pattern_events-00000001.jsonl.gz")
-    with gzip.open(sealed, "wb", compresslevel=1) as file:
-        file.write(line_of("writer", 0))
-        for _ in range(100):
-            file.write(bytes(1_000_000))
-        file.write(b"\n" + line_of("writer", 1))
-    fill = b",".join(b'"%d":[]' % number for number in range(80_000))
-    with open(path, "wb") as file:
-        file.writelines(
-            monster + b"\n"
-            for monster in (b"[]," * 300_000, b"[" * 1_000_000, line_of("writer", 0)[:-2] + b"," + fill + b"]\n")
-        )
-        file.writelines(b"x" * 1_000_000 for _ in range(100))
-        file.write(b"\n" + line_of("writer", 2) + b"y" * 50_000_000)
-
-    def tail() -> int:
-        with open(path, "rb") as file:
-            line = list(read_lines(file))[-1]
-            segment = segment_of_file(file)
-        reader = RunTail(path, clock=Clock())
-        found = reader.events(RUN_ID, Cursor(segment, line.offset), Cursor(segment, line.end), made_here=False)
-        reader.close()
-        return len(found)
-
-    readers: dict[str, Callable[[], int]] = {
-        "read_documents": lambda: sum(1 for _ in read_documents(path)),
-        "read_last": lambda: len(read_last(path, Filter(), 1000)),
-        "read_raw": lambda: sum(data.count(b"\n") for data in read_raw(path, Filter())),
-        "read_runs": lambda: sum(len(found.events) for found in read_runs(path).values()),
-        "RunTail": tail,
-        "check": lambda: 3 if len(list(check(path))) == 6 else 0,
-    }
-    events: dict[str, int] = {}
-    grown: dict[str, float] = {}
-    for name, read in readers.items():
-        receiving, sending = os.pipe()
-        if os.fork() == 0:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            found = read()
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            os.write(sending, json.dumps([found, (after - before) / 1024]).encode())
-            os._exit(0)
-        os.wait()
-        events[name], grown[name] = json.loads(os.read(receiving, 100))
-    _tell(events=events, grown_mib=grown)
 
 
 PROGRAMS: dict[str, Callable[[str], None]] = {

@@ -11,6 +11,7 @@ from otel_patterns.journal import segments
 from otel_patterns.journal.append import Journal
 from otel_patterns.journal.lines import open_to_read
 from tests.unit.journal.lines import CountingFile
+from tests.unit.journal.tails import Bench
 
 
 def _open_counting(path: str | os.PathLike[str]) -> BinaryIO | None:
@@ -41,3 +42,11 @@ def journal(path: Path) -> Iterator[Journal]:
     journal = Journal(path)
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """Yield a bench with an empty directory."""
+    bench = Bench(tmp_path / "pattern_events.jsonl")
+    yield bench
+    bench.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,71 +14,9 @@ from otel_patterns.errors import JournalError
 from otel_patterns.journal import tail as tail_module
 from otel_patterns.journal.cursor import Cursor
 from otel_patterns.journal.tail import RunTail
-from otel_patterns.model.times import format_timestamp
 from otel_patterns.testing import START_UNIX_NANO, FakeClock
-from tests.unit.journal.lines import CountingFile, add, event_ids, event_line, run_id_at, segment_at
-
-SECOND = 1_000_000_000
-
-
-class Bench:
-    """A journal, a clock, and tails of it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock = FakeClock()
-        self.tails: list[RunTail] = []
-        self._number = 0
-
-    def tail(self) -> RunTail:
-        """Begin a tail of the journal as it is now."""
-        self.tails.append(RunTail(str(self.path), clock=self.clock))
-        return self.tails[-1]
-
-    def close(self) -> None:
-        """Close all tails."""
-        for tail in self.tails:
-            tail.close()
-
-    def run_id(self, seconds_ago: float = 0.0) -> str:
-        """Return the id of a run born now, or some time ago."""
-        self._number += 1
-        return run_id_at(self.clock.unix_nano - round(seconds_ago * SECOND), self._number)
-
-    def line(self, run_id: str, *, size: int = 0, number: int | None = None) -> bytes:
-        """Return a new event's line, or, with a number, one with the same id as before."""
-        if number is None:
-            self._number += 1
-            number = self._number
-        return event_line(number, run_id=run_id, size=size, timestamp=format_timestamp(self.clock.unix_nano))
-
-    def write(self, data: bytes) -> tuple[Cursor, Cursor]:
-        """Append bytes a moment later, and return the cursors of their beginning and end."""
-        self.clock.advance(0.001)
-        start, end = add(self.path, data)
-        segment = segment_at(self.path)
-        return Cursor(segment, start), Cursor(segment, end)
-
-    def emit(self, run_id: str, *, size: int = 0) -> tuple[Cursor, Cursor]:
-        """Append an event of the run."""
-        return self.write(self.line(run_id, size=size))
-
-    def expected(self, run_id: str) -> list[str]:
-        """Return what a full read says: the ids of the run's distinct events in journal order."""
-        return list(dict.fromkeys(event_ids(self.path, pattern_run_id=run_id)))
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    """Yield a bench with an empty directory."""
-    bench = Bench(tmp_path / "pattern_events.jsonl")
-    yield bench
-    bench.close()
-
-
-def ids_of(tail: RunTail, run_id: str, cursors: tuple[Cursor, Cursor], *, made_here: bool = True) -> list[str]:
-    """Return the event ids that the tail has of a run."""
-    return [event.event_id for event in tail.events(run_id, *cursors, made_here=made_here)]
+from tests.unit.journal.lines import CountingFile, event_ids
+from tests.unit.journal.tails import Bench, ids_of
 
 
 def test_events_of_run_begun_here_are_all_of_them(bench: Bench) -> None:
@@ -326,104 +263,6 @@ def test_events_when_journal_appears_after_tail_are_all_of_them(bench: Bench) ->
     assert ids_of(tail, old, bench.emit(old), made_here=False) == bench.expected(old)
 
 
-def replace(bench: Bench) -> None:
-    """Rename the journal away, as rotation from outside does."""
-    bench.path.rename(bench.path.with_name(f"former-{len(list(bench.path.parent.iterdir()))}"))
-
-
-def test_events_of_live_run_go_on_in_replaced_journal(bench: Bench) -> None:
-    """A live run keeps its events from the former file, also those that came after the last look at it."""
-    tail = bench.tail()
-    run, other = bench.run_id(), bench.run_id()
-    ids_of(tail, run, bench.emit(run))
-    ids_of(tail, other, bench.emit(other))
-    bench.emit(other)
-    bench.emit(run)
-    before, other_before = bench.expected(run), bench.expected(other)
-    replace(bench)
-    # Another process writes into the new file first.
-    bench.emit(other)
-    assert ids_of(tail, run, bench.emit(run)) == before + bench.expected(run)
-    assert ids_of(tail, other, bench.emit(other)) == other_before + bench.expected(other)
-    assert [len(before), len(other_before), len(bench.expected(other))] == [2, 2, 2]
-
-
-def test_events_of_run_in_replaced_journal_are_all_that_it_holds(bench: Bench) -> None:
-    """Of a run that was not asked for before, a replaced journal's lines are found, the first one too."""
-    bench.emit(bench.run_id())
-    tail = bench.tail()
-    tail.catch_up()
-    replace(bench)
-    run = bench.run_id(seconds_ago=5)
-    bench.emit(run)
-    assert ids_of(tail, run, bench.emit(run), made_here=False) == bench.expected(run)
-    assert len(bench.expected(run)) == 2
-
-
-def test_events_of_late_note_about_former_file_change_nothing(bench: Bench, counting: type[CountingFile]) -> None:
-    """A note about a line of the former file neither loses nor repeats lines of the present one, nor reads it again."""
-    tail = bench.tail()
-    run, other = bench.run_id(), bench.run_id()
-    ids_of(tail, run, bench.emit(run))
-    # A long file, so that its cursor lies behind the end of the present one.
-    late = bench.emit(run, size=20_000)
-    replace(bench)
-    bench.emit(other)
-    first = ids_of(tail, other, bench.emit(other))
-    before = counting.bytes_read
-    assert len(ids_of(tail, run, late)) == 2
-    bench.emit(other)
-    assert len(ids_of(tail, run, late)) == 2
-    assert counting.bytes_read == before
-    assert ids_of(tail, other, bench.emit(other)) == bench.expected(other)
-    assert [len(first), len(bench.expected(other))] == [2, 4]
-
-
-def test_events_of_notes_about_file_that_was_replaced_meanwhile_are_found(bench: Bench) -> None:
-    """While notes about the former file come, it is read although its path means another file by now."""
-    tail = bench.tail()
-    run = bench.run_id()
-    ids_of(tail, run, bench.emit(run))
-    late = bench.emit(run)
-    expected = bench.expected(run)
-    replace(bench)
-    bench.emit(bench.run_id())
-    assert ids_of(tail, run, late) == expected
-    assert len(expected) == 2
-
-
-@pytest.mark.parametrize("size_after", [0, 100, 50_000])
-def test_events_of_run_go_on_in_truncated_journal(bench: Bench, size_after: int) -> None:
-    """After copytruncate a run goes on, whether or not the file has grown beyond its former size by then."""
-    tail = bench.tail()
-    run, fresh = bench.run_id(), bench.run_id()
-    bench.emit(bench.run_id(), size=20_000)
-    ids_of(tail, run, bench.emit(run))
-    before = bench.expected(run)
-    size_before = bench.path.stat().st_size
-    os.truncate(bench.path, 0)
-    bench.emit(fresh)
-    bench.emit(run)
-    bench.emit(bench.run_id(), size=size_after)
-    cursors = bench.emit(run)
-    assert (bench.path.stat().st_size > size_before) == (size_after > 20_000)
-    assert ids_of(tail, run, cursors) == before + bench.expected(run)
-    assert ids_of(tail, fresh, bench.emit(fresh)) == bench.expected(fresh)
-    assert [len(bench.expected(run)), len(bench.expected(fresh))] == [2, 2]
-
-
-def test_events_of_deleted_journal_are_those_that_were_read(bench: Bench) -> None:
-    """When the journal is deleted, the opened file is read on, and the next one from its beginning."""
-    tail = bench.tail()
-    run = bench.run_id()
-    ids_of(tail, run, bench.emit(run))
-    cursors = bench.emit(run)
-    before = bench.expected(run)
-    bench.path.unlink()
-    assert ids_of(tail, run, cursors) == before
-    assert ids_of(tail, run, bench.emit(run)) == before + bench.expected(run)
-
-
 def test_events_after_clock_was_set_back_are_all_of_them(bench: Bench) -> None:
     """When the clock was set back before the tail began, a run from before then is still found whole."""
     run = bench.run_id()
@@ -448,7 +287,7 @@ def test_tail_closed_leaves_no_descriptor(bench: Bench) -> None:
     for _ in range(3):
         run = bench.run_id()
         old = ids_of(tail, run, bench.emit(run))
-        replace(bench)
+        bench.replace()
         assert old
     tail.close()
     tail.close()
