@@ -60,12 +60,6 @@ class Script:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
-@pytest.fixture
 def script(path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Return a follower of `path` whose waits are steps."""
     return Script(path, monkeypatch)

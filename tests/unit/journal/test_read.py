@@ -25,12 +25,6 @@ from tests.unit.journal.lines import event_ids, event_line
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
-@pytest.fixture
 def peak_memory() -> Iterator[Callable[[], int]]:
     """Yield a function that returns the largest number of bytes Python held since the test began."""
     tracemalloc.start()

@@ -23,12 +23,6 @@ from otel_patterns.journal.segments import identity_of, look, sealed_segments
 from tests.unit.journal.lines import add, event_line, segment_at
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
 def numbers_of(path: Path, report: ReadReport | None = None) -> list[int]:
     """Return the numbers of a journal's events."""
     return [document["details"]["number"] for _, document in read_documents(path, report=report)]

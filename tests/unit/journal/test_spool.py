@@ -14,13 +14,6 @@ from otel_patterns.journal.append import Journal
 from otel_patterns.journal.spool import SpoolFile, spool_directory
 from tests.unit.journal.lines import event_line
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
 MakeJournal = Callable[[], Journal]
 
 

@@ -50,12 +50,6 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
-@pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
     """Yield a journal of level `group`."""
     journal = Journal(path)
