@@ -197,9 +197,7 @@ class Shipper:
         if trace is None or fate is not None:
             self._settle_run(backlog, run, fate or "delivered")
             return
-        owed = list(trace.spans)
-        if self._settled.knows(run.run_id):
-            owed = [span for span in owed if not self._settled.has(run.run_id, (span.span_id,))]
+        owed = self._settled.missing(run.run_id, trace.spans)
         if not owed:
             self._settle_run(backlog, run, "parked" if self._settled.parked.get(run.run_id) else "delivered")
             return
@@ -220,7 +218,7 @@ class Shipper:
         if is_marker_due and trace.marker is not None:
             run.is_marked = True
             spans.append(trace.marker)
-        self._put(trace, [span for span in spans if not self._settled.has(run.run_id, (span.span_id,))])
+        self._put(trace, self._settled.missing(run.run_id, spans))
 
     def _put(self, trace: RunTrace, spans: Sequence[Span]) -> None:
         """Put spans on the way, unless they are."""

@@ -15,7 +15,7 @@ from ..errors import JournalError
 from .descriptor import sync_directory
 from .index import index_sealed
 from .lines import open_to_read
-from .lock import FileLock
+from .lock import locked
 from .segments import GZIP, ZSTD, Segment, open_segment
 
 Form = Literal["gzip", "zstd"]
@@ -38,16 +38,13 @@ def compress(journal_path: str, segment: Segment, form: Form) -> int:
     Raises:
         JournalError: It cannot be compressed; the plain file is still there.
     """
-    # Whoever looked at the path before the segment was sealed, and writes still, does so under the lock.
-    lock = FileLock(f"{journal_path}.lock")
     try:
-        lock.acquire(_LOCK_TIMEOUT_SECONDS)
-        lock.release()
+        with locked(f"{journal_path}.lock", _LOCK_TIMEOUT_SECONDS):
+            # Whoever looked at the path before the segment was sealed, and writes still, does so under the lock.
+            pass
         return _compress(journal_path, segment, segment.path + _SUFFIXES[form], form)
     except OSError as error:
         raise JournalError(segment.path, f"cannot be compressed: {error.strerror or error}") from error
-    finally:
-        lock.close()
 
 
 def _compress(journal_path: str, segment: Segment, target: str, form: Form) -> int:
@@ -57,7 +54,7 @@ def _compress(journal_path: str, segment: Segment, target: str, form: Form) -> i
     # It ends as the target does, which says how it is packed, and is none of the journal's names.
     temporary = f"{segment.path}.{os.getpid()}.tmp{_SUFFIXES[form]}"
     with plain:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, JournalError):
             # Once it is packed, an index costs unpacking all of it.
             index_sealed(journal_path, segment.path)
         try:

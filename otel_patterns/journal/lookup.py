@@ -48,8 +48,7 @@ def read_run_documents(
 
 
 def _segment_of(file: BinaryIO, path: str) -> str:
-    packed = Segment(0, path, (path,))
-    return segment_of_file(file) if plain_size(file) is not None else identity_of(packed)
+    return segment_of_file(file) if plain_size(file) is not None else identity_of(Segment(0, path, (path,)))
 
 
 def _index_of(path: str | os.PathLike[str], file: BinaryIO, segment: str) -> Index | None:

@@ -13,7 +13,7 @@ from .artifacts import delete_artifacts, files_beside, named_in
 from .descriptor import sync_directory
 from .index import drop_index
 from .lines import open_to_read
-from .lock import FileLock
+from .lock import locked
 from .read import read_heads
 from .rotation import Rotation
 from .segments import Segment, identity_of, open_segment, sealed_segments
@@ -122,18 +122,15 @@ def delete_segments(path: str, segments: list[Segment]) -> int:
     Raises:
         JournalError: They cannot be deleted.
     """
-    lock = FileLock(f"{path}.lock")
     try:
         unnamed = named_in(segments)
-        lock.acquire(_LOCK_TIMEOUT_SECONDS)
-        try:
-            Rotation(path).remember_numbers()
-        except OSError:
-            # On a full disk, which is when room is made: what is left still tells which numbers were given.
-            if len(sealed_segments(path)) <= len(segments):
-                raise
-        finally:
-            lock.release()
+        with locked(f"{path}.lock", _LOCK_TIMEOUT_SECONDS):
+            try:
+                Rotation(path).remember_numbers()
+            except OSError:
+                # On a full disk, which is when room is made: what is left still tells which numbers were given.
+                if len(sealed_segments(path)) <= len(segments):
+                    raise
         for segment in segments:
             drop_index(path, identity_of(segment))
             for file in segment.files:
@@ -147,5 +144,3 @@ def delete_segments(path: str, segments: list[Segment]) -> int:
         return 0 if named is None else delete_artifacts(os.path.dirname(path), unnamed - named)
     except OSError as error:
         raise JournalError(path, f"segments cannot be deleted: {error}") from error
-    finally:
-        lock.close()

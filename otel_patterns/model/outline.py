@@ -135,12 +135,12 @@ def outputs_of(event_type: str, details: Mapping[str, Any]) -> dict[str, Any]:
 
 def outputs_told(told: dict[str, Any]) -> dict[str, Any]:
     """Return as outputs those details of the end of an execution that are some."""
-    if (members := as_object(told.get(_SUMMARY))) is not None:
-        del told[_SUMMARY]
+    summary = told.pop(_SUMMARY, None)
+    if (members := as_object(summary)) is not None:
         # What the event itself says goes before what its summary says, in place and in value.
         return {**told, **members, **told}
-    if _SUMMARY in told and told[_SUMMARY] is None:
-        del told[_SUMMARY]
+    if summary is not None:
+        told[_SUMMARY] = summary
     return told
 
 

@@ -213,6 +213,7 @@ class Backlog:
             return False
         self._report.events += len(lines)
         new = [run_id for run_id in run_ids if run_id not in self._settled]
+        # From the beginning on, nothing else was met before.
         if self._passed or self._checkpoint.cursor != BEGINNING:
             new = [run_id for run_id in new if not self._is_late(run_id)]
         if self._on_record.parked:

@@ -32,6 +32,7 @@ from .owner import own, owner_of
 if TYPE_CHECKING:
     from .answers import Answer
     from .parcels import Parcel
+    from .trace import Span
 
 # Rewriting the record for less would cost more than reading it does.
 _RUNS_WORTH_DROPPING: Final = 1000
@@ -118,6 +119,13 @@ class Settled:
     def knows(self, run_id: str) -> bool:
         """Tell whether anything is on record of a run."""
         return run_id in self.whole or run_id in self.acknowledged or run_id in self.parked
+
+    def missing(self, run_id: str, spans: Iterable[Span]) -> list[Span]:
+        """Return those of a run's spans that are not settled."""
+        if not self.knows(run_id):
+            # Most runs: their spans need not be asked for one by one.
+            return list(spans)
+        return [span for span in spans if not self.has(run_id, (span.span_id,))]
 
     def has(self, run_id: str, span_ids: Iterable[str]) -> bool:
         """Tell whether all these spans of a run are settled: then nothing of them is owed."""
@@ -327,12 +335,12 @@ def _outlines_of(block: bytes) -> Sequence[_Outline]:
         return ()
 
 
-def _entries_of(block: bytes) -> Sequence[_Entry]:
+def _entries_of(block: bytes) -> Iterable[_Entry]:
     """Return the entries of some lines; those that are damaged are left out."""
     try:
         return _decoder.decode_lines(block)
     except (msgspec.MsgspecError, ValueError):
-        return list(filter(None, map(_entry_of, block.split(b"\n"))))
+        return filter(None, map(_entry_of, block.split(b"\n")))
 
 
 def _entry_of(line: bytes) -> _Entry | None:

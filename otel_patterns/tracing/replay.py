@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..model.record import Event
 
 _ATTEMPTS: Final = 5
-# Lines are read so many blocks at a time before something is sent: half a megabyte, so that progress is seen.
+# Lines are read so many blocks at a time before something is sent: a third of a megabyte, so that progress is seen.
 _BLOCKS: Final = 4
 # Somebody looks on: a receiver that asks for more is left alone, and what it is owed stays owed.
 LONGEST_WAIT_SECONDS: Final = 30.0
