@@ -8,7 +8,6 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -24,20 +23,6 @@ from otel_patterns.journal.tail import RunTail
 from otel_patterns.model.events import PatternEvent
 from tests.faults.programs import run
 from tests.faults.writers import Found, line_of
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    """Yield a journal at `path` and close it."""
-    journal = Journal(path)
-    yield journal
-    journal.close()
 
 
 def check_cursors(path: Path, lines: list[bytes], receipts: list[Receipt]) -> None:

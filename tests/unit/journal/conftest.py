@@ -8,7 +8,6 @@ from typing import BinaryIO
 import pytest
 
 from otel_patterns.journal import segments
-from otel_patterns.journal.append import Journal
 from otel_patterns.journal.lines import open_to_read
 from tests.unit.journal.lines import CountingFile
 from tests.unit.journal.tails import Bench
@@ -28,20 +27,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> type[CountingFile]:
     monkeypatch.setattr(segments, "open_to_read", _open_counting)
     CountingFile.bytes_read = 0
     return CountingFile
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a journal that does not exist yet."""
-    return tmp_path / "pattern_events.jsonl"
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    """Yield a journal at `path` and close it."""
-    journal = Journal(path)
-    yield journal
-    journal.close()
 
 
 @pytest.fixture
