@@ -9,6 +9,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SEMGREP := $(VENV)/semgrep
 # Where tests/integration/test_any_provider.py looks for it. Apart from the rest: it loads itself into every process.
 LOGFIRE := $(VENV)/logfire
+# A copy, because Python takes a compiled module that stands beside its source.
+COMPILED := $(VENV)/compiled
+SOURCES := pyproject.toml README.md $(shell find otel_patterns schema tests benchmarks -name '*.py' -o -name '*.json')
 DEMO := state/demo
 DEMO_RUNS := $(BIN)/otel-patterns runs --journal $(DEMO)/events/pattern_events.jsonl
 DEMO_RUN := $(BIN)/otel-patterns run --journal $(DEMO)/events/pattern_events.jsonl
@@ -18,7 +21,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-
 
 export PYTHON VENV
 
-.PHONY: demo test lint format bench storm backends semgrep logfire coverage requirements clean help
+.PHONY: demo test lint format bench storm compiled test-compiled bench-compiled backends semgrep logfire coverage requirements clean help
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -51,6 +54,16 @@ bench: $(VENV)/.installed-dev  ## Run the benchmarks and print their table (a fe
 
 storm: $(VENV)/.installed-dev  ## Kill writers, cut the power and damage files in large numbers (a quarter of an hour).
 	OTEL_PATTERNS_STORM=$(or $(STORM),10) $(BIN)/python -m pytest -q --timeout=3600 tests/faults tests/property/test_journal_model.py -k 'storm or mutated or power_cut or journal_model'
+
+compiled: $(COMPILED)/.built  ## Make a wheel with compiled projection and encoding, in dist (needs a C compiler).
+	@mkdir -p dist
+	cp $(COMPILED)/dist/*.whl dist/
+
+test-compiled: $(COMPILED)/.built  ## Run the tests that need no server on the compiled package.
+	cd $(COMPILED) && $(abspath $(BIN))/python -m pytest $(PYTEST_ARGS) tests/unit tests/property
+
+bench-compiled: $(COMPILED)/.built  ## Run the benchmarks on the compiled package.
+	@cd $(COMPILED) && $(abspath $(BIN))/python -m benchmarks
 
 coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
 	$(BIN)/coverage erase
@@ -87,6 +100,13 @@ $(VENV)/.installed-runtime: $(BIN)/python requirements/runtime.txt requirements/
 
 $(VENV)/.installed-dev: $(VENV)/.installed-runtime
 	$(BIN)/python $(PIP_INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+$(COMPILED)/.built: $(VENV)/.installed-dev $(SOURCES)
+	rm -rf $(COMPILED)
+	$(BIN)/python -m hatchling build --target sdist --directory $(COMPILED)/dist
+	tar -xzf $(COMPILED)/dist/*.tar.gz --strip-components 1 --directory $(COMPILED)
+	cd $(COMPILED) && HATCH_BUILD_HOOKS_ENABLE=1 $(abspath $(BIN))/python -m hatchling build --target wheel --directory dist
 	@touch $@
 
 $(SEMGREP)/.installed: requirements/semgrep.txt | $(BIN)/python

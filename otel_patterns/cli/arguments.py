@@ -38,8 +38,11 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415  # reading metadata is slow
+        from importlib.util import find_spec  # noqa: PLC0415  # likewise
 
-        print(f"{PROGRAM} {version(PROGRAM)}")
+        projection = find_spec("otel_patterns.tracing.projection")
+        is_compiled = projection is not None and not (projection.origin or "").endswith(".py")
+        print(f"{PROGRAM} {version(PROGRAM)}{', compiled' if is_compiled else ''}")
         parser.exit()
 
 
@@ -57,7 +60,7 @@ def build_parser(clock: Clock, argv: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=_Format,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version, and whether it is compiled")
     parser.set_defaults(journal=None, color="auto")
     for argument in COMMON:
         _add(parser, argument, clock)

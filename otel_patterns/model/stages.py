@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from . import names
-
-if TYPE_CHECKING:
-    from .record import Event
+from .record import Event
 
 # A template has no event of its own for its start: it begins when the selection was resolved (or at least started).
 _OPENS: Final = {

@@ -183,7 +183,8 @@ def _float(value: float) -> float | str:
 
 def _convert_other(value: object, depth: int, parents: tuple[int, ...]) -> JsonValue:
     if isinstance(value, Enum):
-        return _convert(value.value, depth, parents)
+        # One level deeper, as all that may turn into their like again and again.
+        return _convert(value.value, depth + 1, parents)
     if isinstance(value, str):
         return clean_text(value)
     # The number itself, not what a subclass makes of it.
@@ -196,7 +197,7 @@ def _convert_other(value: object, depth: int, parents: tuple[int, ...]) -> JsonV
     if isinstance(value, (list, tuple, deque)):
         if callable(as_dict := getattr(cast("object", value), "_asdict", None)):
             return _object(cast("Mapping[Any, Any]", as_dict()), depth, parents)
-        return [_convert(item, depth + 1, parents) for item in cast("list[Any]", value)]
+        return [_convert(item, depth + 1, parents) for item in cast("Iterable[Any]", value)]
     if isinstance(value, AbstractSet):
         items = [_convert(item, depth + 1, parents) for item in cast("AbstractSet[Any]", value)]
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
@@ -216,11 +217,11 @@ def _convert_record(value: object, depth: int, parents: tuple[int, ...]) -> Json
     # Asked of the type: a mock has every attribute, and what its model_dump returns has one again, without end.
     kind = type(value)
     if callable(dump := getattr(kind, "model_dump", None)):
-        return _convert(dump(value), depth, parents)
+        return _convert(dump(value), depth + 1, parents)
     if hasattr(kind, "dtype") and callable(to_list := getattr(kind, "tolist", None)):
         listed = to_list(value)
         # A long double has no Python number: it lists as itself.
-        return _repr(value) if type(listed) is kind else _convert(listed, depth, parents)
+        return _repr(value) if type(listed) is kind else _convert(listed, depth + 1, parents)
     return _repr(value)
 
 

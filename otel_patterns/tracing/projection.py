@@ -15,7 +15,7 @@ from ..model import ids, names
 from ..model.encoding import encode_json
 from ..model.outline import error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
-from ..model.values import clean_text, type_of
+from ..model.values import clean_text
 from .outcome import executable_name, integer_of, result_of
 from .recorded import Recorded, fits, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
@@ -278,7 +278,7 @@ def _append_details(attributes: list[tuple[str, AttributeValue]], details: Mappi
     """Append the first ten scalars of details, and the details as JSON or their size; objects stay in the JSON text."""
     room = MAX_EVENT_DETAILS
     for key, value in details.items():
-        kind = type_of(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
         if kind is str:
             # As `cut_text` would, without a call for most of them.
             scalar = value if len(value) <= MAX_TEXT_BYTES and value.isascii() else cut_text(value)
@@ -356,7 +356,7 @@ def _add_scalars(
     for key, value in members.items():
         if not room:
             break
-        kind = type_of(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
         if kind is list or value is None or not key:
             continue
         name = prefix + (key if key.isascii() else clean_text(key))
@@ -373,7 +373,7 @@ def _add_scalars(
 
 def _scalar(value: Any) -> str | bool | int | float | None:
     """Return a scalar as an attribute value, its text cut; None for null, array and object."""
-    kind = type_of(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
     if kind is str:
         return cut_text(value)
     if kind is float or kind is bool or (kind is int and fits(value)):

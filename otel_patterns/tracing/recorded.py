@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..model import names
 from ..model.values import as_list, as_object, clean_text, to_json_value
@@ -116,7 +116,8 @@ def attribute_of(value: object) -> AttributeValue | None:
         for kind in (str, bool, int, float):
             if all(type(item) is kind for item in items):
                 scalars = [scalar_of(item) for item in items]
-                return tuple(scalars) if all(type(item) is kind for item in scalars) else None  # pyright: ignore[reportReturnType]  # one kind, checked
+                is_one_kind = all(type(item) is kind for item in scalars)
+                return cast("AttributeValue", tuple(scalars)) if is_one_kind else None
         return None
     return scalar_of(value)
 

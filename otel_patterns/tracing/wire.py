@@ -160,7 +160,9 @@ def _span(span: Span) -> bytes:
     ]
     for event in span.events:
         data = _event(event)
-        parts += _SPAN_EVENTS, _VARINTS[len(data)], data
+        parts.append(_SPAN_EVENTS)
+        parts.append(_VARINTS[len(data)])
+        parts.append(data)
     if span.links:
         parts += [_sized(_SPAN_LINKS, _link(link)) for link in span.links]
     if span.failed:
@@ -193,7 +195,8 @@ def _attributes(tag: bytes, attributes: Attributes) -> bytes:
         if type(value) is str:
             # Most of them. What stands before a text is the same for all texts of its size.
             data = value.encode()
-            parts += _TEXT_HEADS[tag, key, len(data)], data
+            parts.append(_TEXT_HEADS[tag, key, len(data)])
+            parts.append(data)
         else:
             parts.append(_ATTRIBUTES[type(value)][tag, key, value])
     return b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
+import otel_patterns
 from otel_patterns.cli.commands import COMMANDS
 from tests.backends.programs import cache_folder
 from tests.integration.test_replay import GOLDEN, journal_of_runs
 from tests.pages import ROOT
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+COMPILED = "compiled"
 PINS = ROOT / "requirements" / "runtime.txt"
 INSTALL_SECONDS = 110
 # All but the patterns that the executor imports.
@@ -51,7 +55,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 def interpreter(version: str) -> str:
     """Return a Python of that version, or skip."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+    if version == OWN_VERSION:
         return sys.executable
     for folder in os.get_exec_path():
         found = shutil.which(f"python{version}", path=folder)
@@ -95,9 +99,33 @@ def environment_of(version: str, wheel: Path) -> Path:
     return folder / "bin"
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module")
+def compiled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel for this Python with compiled modules, made from the sdist; skip without a C compiler."""
+    if shutil.which("cc") is None:
+        pytest.skip("cc not found: put a C compiler on PATH")
+    source = unpacked(built, tmp_path_factory.mktemp("compiled"))
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"]
+    environment = {**os.environ, "HATCH_BUILD_HOOKS_ENABLE": "1"}
+    subprocess.run(command, cwd=source, env=environment, capture_output=True, check=True)
+    (wheel,) = (source / "dist").glob("*.whl")
+    return wheel
+
+
+def unpacked(built: Path, folder: Path) -> Path:
+    """Return the folder of the sources in the sdist."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.iterdir()
+    return source
+
+
+@pytest.fixture(scope="module", params=[*VERSIONS, COMPILED])
 def programs(request: pytest.FixtureRequest, built: Path) -> Path:
     """Return the folder of the programs of an environment with the wheel."""
+    if request.param == COMPILED:
+        return environment_of(OWN_VERSION, request.getfixturevalue("compiled"))
     (wheel,) = built.glob("*.whl")
     return environment_of(request.param, wheel)
 
@@ -122,15 +150,26 @@ def run(programs: Path, tmp_path: Path) -> Iterator[Run]:
 
 def test_sdist_makes_the_same_wheel(built: Path, tmp_path: Path) -> None:
     """Who builds from the source distribution gets what everybody gets."""
-    (sdist,) = built.glob("*.tar.gz")
     (wheel,) = built.glob("*.whl")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (source,) = tmp_path.iterdir()
+    source = unpacked(built, tmp_path)
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "again")]
     subprocess.run(command, cwd=source, capture_output=True, check=True)
     (again,) = (tmp_path / "again").glob("*.whl")
     assert contents(again) == contents(wheel)
+
+
+def test_compiled_wheel_has_its_modules_twice(built: Path, compiled: Path) -> None:
+    """The sources are the same, and each module that pyproject.toml lists stands beside its own in machine code."""
+    (wheel,) = built.glob("*.whl")
+    plain, files = contents(wheel), contents(compiled)
+    assert {name: files.get(name) for name in plain if name.endswith(".py")} == {
+        name: digest for name, digest in plain.items() if name.endswith(".py")
+    }
+    built_modules = {name.partition(".cpython")[0] + ".py" for name in files if name.endswith(".so") and "/" in name}
+    # By text: Python 3.10 has no parser of TOML.
+    listed = re.findall(r'"(otel_patterns/[^"]+\.py)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert listed
+    assert built_modules == set(listed) <= files.keys()
 
 
 def contents(wheel: Path) -> dict[str, str]:
@@ -167,7 +206,13 @@ def test_every_command_works(run: Run, tmp_path: Path) -> None:
     assert json.loads(call("doctor", "--no-probe", "--json"))["problems"] == 0
     assert call("doctor", "--reconcile", "jaeger", "http://127.0.0.1:1", "--json", exit_code=1) == b""
     assert tried == {command.name for command in COMMANDS}
-    assert run("python", "-m", "otel_patterns", "--version").stdout.startswith(b"otel-patterns ")
+
+
+def test_version_says_whether_it_is_compiled(run: Run, request: pytest.FixtureRequest) -> None:
+    """Whoever reports a fault sees which of the two it is."""
+    is_compiled = request.node.callspec.params["programs"] == COMPILED
+    shown = run("python", "-m", "otel_patterns", "--version").stdout.decode()
+    assert shown == f"otel-patterns {otel_patterns.__version__}{', compiled' if is_compiled else ''}\n"
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -243,6 +243,23 @@ def test_value_inside_itself_becomes_a_cycle_mark() -> None:
     assert to_json_object(members) == {"self": {"again": "<cycle>"}}
 
 
+def test_value_that_turns_into_its_like_without_end_ends_at_the_limit() -> None:
+    """Whatever a value says that it is, is one level deeper: no recursion of Python's is needed to stop."""
+
+    class Endless:
+        def model_dump(self) -> object:
+            return Endless()
+
+    class Arrays:
+        dtype = "object"
+
+        def tolist(self) -> object:
+            return Arrays.__new__(type("Arrays", (Arrays,), {}))
+
+    assert to_json_value(Endless()) == "<too deep>"
+    assert to_json_value({"a": [Arrays()]}) == {"a": ["<too deep>"]}
+
+
 def test_value_met_twice_without_a_cycle_is_kept_twice() -> None:
     """Only a value inside itself is a cycle; the same value in two places is not."""
     shared = [1]
