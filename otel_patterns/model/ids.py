@@ -20,8 +20,10 @@ _DIGITS: Final = bytes.maketrans(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", b"01234567
 _ULID_RANDOM_BITS: Final = 80
 
 
+@lru_cache(256)
 def ulid_number(text: str) -> int | None:
     """Return the 128 bits of a ULID, or None when `text` is no ULID or zero (a trace id must not be zero)."""
+    # Remembered, because it is asked for when a run begins, when it is projected and when it is sent.
     if _ULID.fullmatch(text) is None:
         return None
     return int(text.encode().translate(_DIGITS), 32) or None

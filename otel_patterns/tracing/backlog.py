@@ -185,6 +185,7 @@ class Backlog:
             return
         records = decode_records(block)
         if records is not None:
+            self._report.events += len(records)
             for record, data in zip(records, block.split(b"\n"), strict=False):
                 self._take(record, segment, offset)
                 offset += len(data) + 1
@@ -231,7 +232,7 @@ class Backlog:
 
     def _take_line(self, line: Line, segment: str) -> None:
         try:
-            self._take(parse_record(line), segment, line.offset)
+            record = parse_record(line)
         except ValueError as error:
             # Reported by whoever checks the journal: it costs only itself.
             if line.data.isspace():
@@ -239,23 +240,21 @@ class Backlog:
             self._report.skipped += 1
             if self._on_bad is not None:
                 self._on_bad(segment, line, str(error))
+        else:
+            self._report.events += 1
+            self._take(record, segment, line.offset)
 
     def _take(self, event: EventRecord, segment: str, offset: int) -> None:
-        self._report.events += 1
-        run_id = event.pattern_run_id
-        run = self._runs.get(run_id)
-        if run is None:
-            run = self._begin(run_id, segment, offset)
-            if run is None:
-                return
-        elif run.is_ended:
-            # What stands behind the first terminal line changes the fold, never the trace.
+        run_id, event_type = event.pattern_run_id, event.event_type
+        run = self._runs.get(run_id) or self._begin(run_id, segment, offset)
+        # What stands behind the first terminal line changes the fold, never the trace.
+        if run is None or run.is_ended:
             return
         run.events.append(event)
-        if event.event_type in TERMINAL_EVENT_TYPES:
+        if event_type in TERMINAL_EVENT_TYPES:
             run.is_ended, run.ended_unix_nano = True, event.time_unix_nano
             self._ended.append(run)
-        elif is_stage_closing(event.event_type):
+        elif is_stage_closing(event_type):
             run.closed.add(event.event_id)
 
     def _begin(self, run_id: str, segment: str, offset: int) -> Run | None:

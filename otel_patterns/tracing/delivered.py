@@ -26,7 +26,7 @@ from ..journal.cursor import BEGINNING, Cursor
 from ..journal.lines import open_to_read, read_blocks
 from ..journal.lock import locked
 from ..journal.state import replace_file
-from ..model.encoding import encode_json
+from ..model.values import clean_text
 from .owner import own, owner_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _RUNS_WORTH_DROPPING: Final = 1000
 
 
-class _Entry(msgspec.Struct, gc=False):
+class _Entry(msgspec.Struct, gc=False, omit_defaults=True):
     pattern_run_id: str
     span_ids: list[str]
     parked: str | None = None
@@ -54,6 +54,7 @@ class _Outline(msgspec.Struct, gc=False):
     whole: bool = False
 
 
+_encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(_Entry)
 _outline_decoder: Final = msgspec.json.Decoder(_Outline)
 
@@ -190,17 +191,17 @@ class DeliveryRecord:
 
     def settle(self, parcels: Sequence[Parcel], answer: Answer) -> None:
         """Record what the receiver took, or has seen and does not want. Never raises."""
-        spans_by_run: dict[str, list[str]] = {}
+        entries: dict[str, _Entry] = {}
         for parcel in parcels:
-            spans_by_run.setdefault(parcel.run_id, []).extend(parcel.span_ids)
-        outcome = {"parked": answer.kind, "reason": answer.message} if answer.is_final else {}
-        whole = {parcel.run_id for parcel in parcels if parcel.completes and not answer.is_final}
-        lines: list[bytes] = []
-        for run_id, spans in spans_by_run.items():
-            entry: dict[str, Any] = {"pattern_run_id": run_id, "span_ids": sorted(spans), **outcome}
-            if run_id in whole:
-                entry["whole"] = True
-            lines.append(encode_json(entry) + b"\n")
+            entry = entries.setdefault(parcel.run_id, _Entry(parcel.run_id, []))
+            entry.span_ids.extend(parcel.span_ids)
+            if answer.is_final:
+                entry.parked, entry.reason = answer.kind, clean_text(answer.message)
+            elif parcel.completes:
+                entry.whole = True
+        for entry in entries.values():
+            entry.span_ids.sort()
+        lines = [_encode(entry) + b"\n" for entry in entries.values()]
         if lines:
             # Together: an answer may be for hundreds of runs.
             self._file.append(b"".join(lines))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from ..model.ids import ulid_unix_nano
 from .answers import Answer
@@ -32,8 +33,7 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True, gc=False):
     """Spans of one run: encoded in `body` for a sink that sends bytes, plain in `spans` for one that plays them.
 
     Attributes:
@@ -53,7 +53,7 @@ class Parcel:
     @property
     def size(self) -> int:
         """Bytes that it takes while it waits; of plain spans an estimate."""
-        return len(self.body) + _PLAIN_BYTES * sum(1 + len(span.events) for span in self.spans)
+        return len(self.body) or _PLAIN_BYTES * sum(1 + len(span.events) for span in self.spans)
 
 
 def pack(trace: RunTrace, spans: Sequence[Span], *, are_last: bool = False) -> Parcel:
@@ -64,7 +64,7 @@ def pack(trace: RunTrace, spans: Sequence[Span], *, are_last: bool = False) -> P
         spans: Some of its spans.
         are_last: All others of the trace are settled.
     """
-    span_ids = tuple(span.span_id for span in spans)
+    span_ids = tuple([span.span_id for span in spans])
     completes = trace.is_whole and (are_last or len(spans) == 1 + len(trace.stages))
     # Other ids may come again, for another run: only its spans tell what is settled of it.
     completes = completes and ulid_unix_nano(trace.run_id) is not None
