@@ -227,8 +227,8 @@ class Shipper:
         """Put spans on the way, unless they are."""
         new = [span for span in spans if span.span_id not in self._on_the_way]
         if new:
-            self._on_the_way.update(span.span_id for span in new)
             parcel = pack(trace, new, are_last=len(new) == len(spans))
+            self._on_the_way.update(parcel.span_ids)
             self._outbox.append(parcel)
             self._outbox_bytes += parcel.size
 

@@ -252,12 +252,16 @@ def _marker(common: _Common, first: Event) -> Span:
 def span_event(event: Event, index: int, ids_of_run: IdsOfRun) -> SpanEvent:
     """Return the copy of an event on the root of its run."""
     event_type, details = event.event_type, event.details
+    stage, name = names.stage_of(event_type), event_type
+    if event_type not in names.LIFECYCLE_RANK:
+        # Of a foreign type both may be anything.
+        stage, name = cut_text(stage), cut_text(name)
     # Pairs, not a dict: details have no other key than once, and ours do not begin as theirs do.
     attributes: list[tuple[str, AttributeValue]] = [
         (names.ATTR_EVENT_ID, event.event_id),
         (names.ATTR_EVENT_INDEX, index),
         (names.ATTR_EVENT_STATUS, event.status),
-        (names.ATTR_STAGE, cut_text(names.stage_of(event_type))),
+        (names.ATTR_STAGE, stage),
     ]
     job_id, pattern_id, step_id = ids_of_run
     if event.job_id != job_id:
@@ -271,7 +275,7 @@ def span_event(event: Event, index: int, ids_of_run: IdsOfRun) -> SpanEvent:
         details = {key: value for key, value in details.items() if key != names.OTEL}
     if details:
         _append_details(attributes, details)
-    return SpanEvent(cut_text(event_type), event.time_unix_nano, tuple(attributes))
+    return SpanEvent(name, event.time_unix_nano, tuple(attributes))
 
 
 def _append_details(attributes: list[tuple[str, AttributeValue]], details: Mapping[str, Any]) -> None:
@@ -364,7 +368,9 @@ def _add_scalars(
             if depth < _MAX_NESTING:
                 room = _add_scalars(attributes, value, f"{name}.", room, depth + 1)
             continue
-        if (scalar := _scalar(value)) is None:
+        if kind is str:
+            scalar = value if len(value) <= MAX_TEXT_BYTES and value.isascii() else cut_text(value)
+        elif (scalar := _scalar(value)) is None:
             continue
         attributes[name] = scalar
         room -= 1
