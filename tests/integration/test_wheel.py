@@ -25,6 +25,7 @@ from tests.pages import ROOT
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 COMPILED = "compiled"
+IS_COMPILED_WANTED = bool(os.environ.get("OTEL_PATTERNS_COMPILED"))
 PINS = ROOT / "requirements" / "runtime.txt"
 INSTALL_SECONDS = 110
 # All but the patterns that the executor imports.
@@ -102,6 +103,8 @@ def environment_of(version: str, wheel: Path) -> Path:
 @pytest.fixture(scope="module")
 def compiled(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the wheel for this Python with compiled modules, made from the sdist; skip without a C compiler."""
+    if not IS_COMPILED_WANTED:
+        pytest.skip("compiling takes long: make test-compiled does it")
     if shutil.which("cc") is None:
         pytest.skip("cc not found: put a C compiler on PATH")
     source = unpacked(built, tmp_path_factory.mktemp("compiled"))
