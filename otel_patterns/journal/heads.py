@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 import msgspec
 
 from ..model import names
-from ..model.columns import are_ids, are_in_our_form, are_timestamps, read_timestamps
+from ..model.columns import are_ids, are_in_our_form, are_timestamps
 from ..model.envelope import is_event
 from ..model.record import EventRecord, read_record, record_of
+from ..model.times import read_timestamp
 from ..model.values import as_object
 from .lines import Line
 from .parse import parse_slowly
@@ -152,11 +153,9 @@ def decode_records(data: bytes) -> list[EventRecord] | None:
     if decoded is None:
         return None
     records, timestamps = decoded
-    times = read_timestamps(timestamps)
-    if times is None:
-        return None
-    for record, time in zip(records, times, strict=True):
-        if record.time_unix_nano or record.status not in _STATUSES:
+    for record, timestamp in zip(records, timestamps, strict=True):
+        time = read_timestamp(timestamp)
+        if time is None or record.time_unix_nano or record.status not in _STATUSES:
             return None
         record.time_unix_nano = time
     event_ids, run_ids = [record.event_id for record in records], {record.pattern_run_id for record in records}

@@ -41,12 +41,6 @@ def read_timestamp(text: str) -> int | None:
     return parse_timestamp(text) if _pattern().fullmatch(text) is not None else None
 
 
-@lru_cache(64)
-def parse_second(text: str) -> int:
-    """Return nanoseconds since 1970 of a timestamp without what is below a second, like `2026-11-22T09:30:00`."""
-    return parse_timestamp(f"{text}Z")
-
-
 def parse_timestamp(text: str) -> int:
     """Return nanoseconds since 1970 of a timestamp that `is_timestamp` accepts, exact to the nanosecond."""
     seconds = _parse_minute(text[:_MINUTE_LENGTH]) + int(text[_MINUTE_LENGTH + 1 : _SECONDS_LENGTH])

@@ -15,7 +15,7 @@ from ..model import ids, names
 from ..model.encoding import encode_json
 from ..model.outline import error_of, order_key, outline_of
 from ..model.stages import Stage, pair_stages
-from ..model.values import clean_text
+from ..model.values import clean_text, type_of
 from .outcome import executable_name, integer_of, result_of
 from .recorded import Recorded, fits, read_recorded, scalar_of, span_part
 from .trace import Attributes, AttributeValue, RunTrace, Span, SpanEvent, SpanKind, SpanLink
@@ -252,16 +252,12 @@ def _marker(common: _Common, first: Event) -> Span:
 def span_event(event: Event, index: int, ids_of_run: IdsOfRun) -> SpanEvent:
     """Return the copy of an event on the root of its run."""
     event_type, details = event.event_type, event.details
-    stage, name = names.stage_of(event_type), event_type
-    if event_type not in names.LIFECYCLE_RANK:
-        # Of a foreign type both may be anything.
-        stage, name = cut_text(stage), cut_text(name)
     # Pairs, not a dict: details have no other key than once, and ours do not begin as theirs do.
     attributes: list[tuple[str, AttributeValue]] = [
         (names.ATTR_EVENT_ID, event.event_id),
         (names.ATTR_EVENT_INDEX, index),
         (names.ATTR_EVENT_STATUS, event.status),
-        (names.ATTR_STAGE, stage),
+        (names.ATTR_STAGE, cut_text(names.stage_of(event_type))),
     ]
     job_id, pattern_id, step_id = ids_of_run
     if event.job_id != job_id:
@@ -275,14 +271,14 @@ def span_event(event: Event, index: int, ids_of_run: IdsOfRun) -> SpanEvent:
         details = {key: value for key, value in details.items() if key != names.OTEL}
     if details:
         _append_details(attributes, details)
-    return SpanEvent(name, event.time_unix_nano, tuple(attributes))
+    return SpanEvent(cut_text(event_type), event.time_unix_nano, tuple(attributes))
 
 
 def _append_details(attributes: list[tuple[str, AttributeValue]], details: Mapping[str, Any]) -> None:
     """Append the first ten scalars of details, and the details as JSON or their size; objects stay in the JSON text."""
     room = MAX_EVENT_DETAILS
     for key, value in details.items():
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
+        kind = type_of(value)
         if kind is str:
             # As `cut_text` would, without a call for most of them.
             scalar = value if len(value) <= MAX_TEXT_BYTES and value.isascii() else cut_text(value)
@@ -360,7 +356,7 @@ def _add_scalars(
     for key, value in members.items():
         if not room:
             break
-        kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
+        kind = type_of(value)
         if kind is list or value is None or not key:
             continue
         name = prefix + (key if key.isascii() else clean_text(key))
@@ -368,9 +364,7 @@ def _add_scalars(
             if depth < _MAX_NESTING:
                 room = _add_scalars(attributes, value, f"{name}.", room, depth + 1)
             continue
-        if kind is str:
-            scalar = value if len(value) <= MAX_TEXT_BYTES and value.isascii() else cut_text(value)
-        elif (scalar := _scalar(value)) is None:
+        if (scalar := _scalar(value)) is None:
             continue
         attributes[name] = scalar
         room -= 1
@@ -379,7 +373,7 @@ def _add_scalars(
 
 def _scalar(value: Any) -> str | bool | int | float | None:
     """Return a scalar as an attribute value, its text cut; None for null, array and object."""
-    kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # a cast is a call
+    kind = type_of(value)
     if kind is str:
         return cut_text(value)
     if kind is float or kind is bool or (kind is int and fits(value)):

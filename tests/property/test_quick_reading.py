@@ -24,7 +24,7 @@ from otel_patterns.journal.parse import parse_slowly
 from otel_patterns.journal.read import Filter, read_documents, read_last, read_raw
 from otel_patterns.journal.runs import read_runs
 from otel_patterns.model import names
-from otel_patterns.model.columns import are_ids, are_in_our_form, are_timestamps, read_timestamps
+from otel_patterns.model.columns import are_ids, are_in_our_form, are_timestamps
 from otel_patterns.model.envelope import check_event
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.fold import fold
@@ -224,7 +224,6 @@ def test_timestamps_together_are_judged_as_one_by_one(texts: list[str]) -> None:
     assert are_timestamps(texts) is all(each)
     ours = re.compile(r"....-..-..T..:..:..\.......Z")
     assert are_in_our_form(texts) is (bool(texts) and all(each) and all(ours.fullmatch(text) for text in texts))
-    assert read_timestamps(texts) == ([parse_timestamp(text) for text in texts] if all(each) else None)
 
 
 ID_TEXTS = st.sampled_from(

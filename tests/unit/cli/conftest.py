@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from otel_patterns.tracing import probe as probe_module
-from tests.unit.cli.doctor import FakeSink
+from tests.unit.cli.sinks import FakeSink, send_to_fake
 from tests.unit.cli.support import whole_run, write_journal
 
 
@@ -22,12 +22,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def sink(monkeypatch: pytest.MonkeyPatch) -> type[FakeSink]:
     """Let the probe ask a fake."""
-
-    class Sink(FakeSink):
-        pass
-
-    monkeypatch.setattr(probe_module, "OtlpSink", Sink)
-    return Sink
+    return send_to_fake(monkeypatch, probe_module)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 from otel_patterns.testing import START_UNIX_NANO
 from otel_patterns.tracing.answers import Answer
 from otel_patterns.tracing.delivered import DeliveryRecord
-from otel_patterns.tracing.endpoint import Endpoint
 from otel_patterns.tracing.parcels import Parcel
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.unit.cli.support import call
@@ -17,25 +16,6 @@ from tests.unit.cli.support import call
 URL = "http://localhost:4318/v1/traces"
 # What `call` says the time is.
 NOW = START_UNIX_NANO // 10**9 + 3600
-
-
-class FakeSink:
-    """Answers as it was told, and counts what it got."""
-
-    answer = Answer("acknowledged")
-    bodies: list[bytes]
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        type(self).bodies = []
-
-    def send(self, body: bytes) -> Answer:
-        """Keep the request."""
-        self.bodies.append(body)
-        return self.answer
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def examined(path: Path, *options: str) -> dict[str, Any]:

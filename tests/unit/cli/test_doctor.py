@@ -13,7 +13,8 @@ from otel_patterns.cli.reference import reference
 from otel_patterns.tracing.answers import Answer, Kind
 from otel_patterns.tracing.delivered import Checkpoint, DeliveryRecord
 from otel_patterns.tracing.parcels import Parcel
-from tests.unit.cli.doctor import NOW, URL, FakeSink, examined, findings, settle
+from tests.unit.cli.doctor import NOW, URL, examined, findings, settle
+from tests.unit.cli.sinks import FakeSink
 from tests.unit.cli.support import RUN_ID, Result, call, event
 
 pytestmark = pytest.mark.usefixtures("sink")

@@ -15,10 +15,10 @@ from otel_patterns.tracing import reconcile as reconcile_module
 from otel_patterns.tracing.answers import Answer
 from otel_patterns.tracing.decode import ReadTrace, read_trace
 from otel_patterns.tracing.delivered import DeliveryRecord
-from otel_patterns.tracing.endpoint import Endpoint
 from otel_patterns.tracing.otlp import encode
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.receiver import spans_of
+from tests.unit.cli.sinks import FakeSink, send_to_fake
 from tests.unit.cli.support import RUN_ID, Result, call, event, whole_run, write_journal
 
 OTHER = "PRUN-TEST-002"
@@ -45,34 +45,10 @@ class FakeBackend:
         """Nothing to close."""
 
 
-class FakeSink:
-    """Answers as it was told, and keeps what it got."""
-
-    answer = Answer("acknowledged")
-    bodies: list[bytes]
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.destination = endpoint.destination
-
-    def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
-        """Keep the request."""
-        del timeout_seconds
-        self.bodies.append(body)
-        return self.answer
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 @pytest.fixture(autouse=True)
 def sink(monkeypatch: pytest.MonkeyPatch) -> type[FakeSink]:
     """Let the command send to a fake."""
-
-    class Sink(FakeSink):
-        bodies: list[bytes] = []  # noqa: RUF012  # of this test
-
-    monkeypatch.setattr(command, "OtlpSink", Sink)
-    return Sink
+    return send_to_fake(monkeypatch, command)
 
 
 @pytest.fixture(autouse=True)

@@ -6,41 +6,16 @@ import pytest
 
 from otel_patterns.cli import replay as replay_command
 from otel_patterns.tracing.answers import Answer
-from otel_patterns.tracing.endpoint import Endpoint
+from tests.unit.cli.sinks import FakeSink, send_to_fake
 from tests.unit.cli.support import RUN_ID, call, event, whole_run, write_journal
 
 OPEN_RUN = "PRUN-TEST-001"
 
 
-class FakeSink:
-    """Answers as it was told, and counts what it got."""
-
-    answer = Answer("acknowledged")
-    bodies: list[bytes]
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.destination = endpoint.destination
-        type(self).bodies = []
-
-    def send(self, body: bytes, *, timeout_seconds: float | None = None) -> Answer:
-        """Keep the request."""
-        del timeout_seconds
-        self.bodies.append(body)
-        return self.answer
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 @pytest.fixture(autouse=True)
 def sink(monkeypatch: pytest.MonkeyPatch) -> type[FakeSink]:
     """Let the command send to a fake."""
-
-    class Sink(FakeSink):
-        pass
-
-    monkeypatch.setattr(replay_command, "OtlpSink", Sink)
-    return Sink
+    return send_to_fake(monkeypatch, replay_command)
 
 
 @pytest.fixture
