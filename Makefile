@@ -60,7 +60,7 @@ compiled: $(COMPILED)/.built  ## Make a wheel with compiled projection and encod
 	cp $(COMPILED)/dist/*.whl dist/
 
 test-compiled: $(COMPILED)/.built  ## Try the compiled wheel, and run the tests that need no server on what is compiled.
-	OTEL_PATTERNS_COMPILED=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/integration/test_wheel.py -k compiled
+	OTEL_PATTERNS_COMPILED="$$(ls $(abspath $(COMPILED))/dist/*.whl)" $(BIN)/python -m pytest $(PYTEST_ARGS) tests/integration/test_wheel.py -k compiled
 	cd $(COMPILED) && $(abspath $(BIN))/python -m pytest $(PYTEST_ARGS) tests/unit tests/property
 
 bench-compiled: $(COMPILED)/.built  ## Run the benchmarks on the compiled package.

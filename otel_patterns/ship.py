@@ -180,11 +180,8 @@ class Shipper:
 
     def _pack(self, backlog: Backlog, *, is_at_end: bool) -> None:
         for run in backlog.take_ended():
-            # Written out instead of guard.protect, for every run.
-            try:
+            with self._guard.protect("projection"):
                 self._pack_ended(backlog, run)
-            except Exception as error:  # noqa: BLE001, PERF203  # what one run has must not keep the others
-                self._guard.report("projection", f"projection: {type(error).__name__}: {error}", error=error)
         if is_at_end:
             now = self._clock.monotonic()
             for run in list(backlog.runs):

@@ -29,7 +29,7 @@ from otel_patterns.model.values import (
     to_json_object,
     to_json_value,
 )
-from tests.nasty import NASTY
+from tests.nasty import NASTY, DumpsAnother, ListsItself
 
 
 class Severity(Enum):
@@ -246,17 +246,12 @@ def test_value_inside_itself_becomes_a_cycle_mark() -> None:
 def test_value_that_turns_into_its_like_without_end_ends_at_the_limit() -> None:
     """Whatever a value says that it is, is one level deeper: no recursion of Python's is needed to stop."""
 
-    class Endless:
-        def model_dump(self) -> object:
-            return Endless()
-
-    class Arrays:
-        dtype = "object"
-
+    class Arrays(ListsItself):
         def tolist(self) -> object:
-            return Arrays.__new__(type("Arrays", (Arrays,), {}))
+            # Of another type each time: one of its own would be shown as its repr.
+            return type("Arrays", (Arrays,), {})()
 
-    assert to_json_value(Endless()) == "<too deep>"
+    assert to_json_value(DumpsAnother()) == "<too deep>"
     assert to_json_value({"a": [Arrays()]}) == {"a": ["<too deep>"]}
 
 
