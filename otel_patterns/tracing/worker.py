@@ -357,9 +357,11 @@ class Worker:
             self._spans[answer.kind] += spans
             if answer.kind in ("retry", "misconfigured"):
                 self._failing_since = self._failing_since or self._clock.monotonic()
-                self._back_off(answer)
                 self._outbox.extendleft(reversed(parcels))
                 self._outbox_bytes += sum(parcel.size for parcel in parcels)
+                self._report_failure(answer)
+                # Last: whoever waits for a flush gives up as soon as this shows, and looks at what was counted.
+                self._retry_at = self._clock.monotonic() + self._backoff.next_pause(answer)
                 continue
             self._backoff.reset()
             self._failing_since = 0.0
@@ -386,8 +388,7 @@ class Worker:
     def _remaining_seconds(self) -> float | None:
         return None if self._closing_at is None else self._closing_at - self._clock.monotonic()
 
-    def _back_off(self, answer: Answer) -> None:
-        self._retry_at = self._clock.monotonic() + self._backoff.next_pause(answer)
+    def _report_failure(self, answer: Answer) -> None:
         message = f"{self._sink.destination}: {answer.message}"
         if answer.kind == "retry":
             self._guard.report("delivery", f"not delivered, will try again: {message}")

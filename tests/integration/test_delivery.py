@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,24 @@ def test_answer_that_never_ends_is_given_up(configured: Configure, monkeypatch: 
         run_once(emitter)
         assert not emitter.flush(5)
         assert emitter.counts["delivery"] >= 1
+
+
+def test_who_waited_for_a_flush_in_vain_finds_the_failure_counted(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waiter is told of the failure after it was counted, however slowly the threads take turns."""
+    with Receiver(lambda _number: Reply(status=503)) as receiver:
+        emitter = configured(receiver)
+        report = emitter.channel.guard.report
+
+        def report_slowly(kind: str, message: str, **more: Any) -> None:
+            time.sleep(0.2)
+            report(kind, message, **more)
+
+        monkeypatch.setattr(emitter.channel.guard, "report", report_slowly)
+        run_once(emitter)
+        assert not emitter.flush(5)
+        assert emitter.counts["delivery"] == 1
 
 
 def test_emitter_of_a_former_configuration_still_delivers_at_exit(tmp_path: Path) -> None:
