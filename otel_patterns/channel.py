@@ -6,13 +6,14 @@ import os
 import sys
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError
-from .journal.append import open_journal
+from .journal.append import forget_journal, open_journal
 from .journal.appended import AppendedIds
 from .journal.job_log import append_to_job
 from .journal.receipt import Receipt
@@ -34,6 +35,8 @@ _MAX_DETAILS_BYTES: Final = names.MAX_LINE_BYTES - 64 * 1024
 _PREVIEW_CHARACTERS: Final = 2000
 # An event of thousands of large details must not make thousands of files: it is cut.
 _MOVED_DETAILS: Final = 20
+# A process may write a journal for each job: of more than these the idle ones are forgotten, with their counts.
+_REMEMBERED_CHANNELS: Final = 1000
 
 
 class Channel:
@@ -66,6 +69,11 @@ class Channel:
         self._lock = threading.RLock()
         self.guard.adopt_after_fork()
         self.origin.adopt_after_fork()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way here that would be lost with this object."""
+        return not self.journal.spooled and (self.delivery is None or self.delivery.is_idle)
 
     def _start_delivery(self, route: Route) -> None:
         # A journal whose runs go nowhere needs no protobuf and no HTTP client.
@@ -236,7 +244,8 @@ def _fit(details: dict[str, Any], budget: int) -> dict[str, Any]:
     return fitted
 
 
-_channels: dict[str, Channel] = {}
+# Those asked for last are the last.
+_channels: OrderedDict[str, Channel] = OrderedDict()
 _channels_lock = threading.RLock()
 _configured: list[Channel] = []
 _in_making: set[str] = set()
@@ -260,7 +269,19 @@ def channel_of(journal: str | os.PathLike[str] | None) -> Channel:
             channel = _channels.get(path)
             if channel is None:
                 channel = _make(path, settings._replace(journal=path), problems)
+                _forget_idle()
+    with suppress(KeyError):
+        # Forgotten meanwhile.
+        _channels.move_to_end(path)
     return channel
+
+
+def _forget_idle() -> None:
+    """Forget channels that nobody has asked for in a long time, under the lock. Who has one may go on with it."""
+    for path, channel in list(_channels.items())[: max(0, len(_channels) - _REMEMBERED_CHANNELS)]:
+        if channel not in _configured and channel.is_idle:
+            del _channels[path]
+            forget_journal(path)
 
 
 def _make(path: str, settings: Settings, problems: Sequence[ConfigurationError]) -> Channel:

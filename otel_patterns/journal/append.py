@@ -44,6 +44,8 @@ _RETRY_SECONDS: Final = 1.0
 # And a new try waits this long: a lock held for hours must not cost the engine two seconds out of three.
 _RETRY_LOCK_TIMEOUT_SECONDS: Final = 0.05
 _EXIT_SYNC_SECONDS: Final = 0.5
+# A process may write a journal for each job: it keeps no more of them open, and opens again what it goes on with.
+_OPEN_JOURNALS: Final = 32
 
 
 class Journal:
@@ -181,8 +183,24 @@ class Journal:
         """Close the descriptors. Appending again opens them again."""
         with self._lock:
             self._syncer.let_go()
-            self._file_lock.close()
-            self._file.close()
+            self._close_files()
+
+    def _close_files(self) -> None:
+        _opened.pop(self, None)
+        self._file_lock.close()
+        self._file.close()
+
+    def close_unless_busy(self) -> bool:
+        """Close the descriptors, also from another thread or a signal handler; False when somebody is writing."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._is_writing or not self._syncer.let_go(waits=False):
+                return False
+            self._close_files()
+        finally:
+            self._lock.release()
+        return True
 
     def end(self) -> None:
         """Close it for good: what is appended or still spooled from now on is lost, and counted so."""
@@ -306,6 +324,7 @@ class Journal:
         status = self._file.open()
         if self.spools_to_file and self._left_behind is None:
             self._left_behind = LeftBehind(self.path, own=self._spool_file.path)
+        _note_opened(self)
         # Its name is put on disk when the lock is free again.
         self._is_new = status.st_size == 0
         try:
@@ -392,6 +411,22 @@ class Journal:
 
 _all_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 _journals: dict[str, Journal] = {}
+# Those with descriptors, in the order in which they were opened.
+_opened: dict[Journal, None] = {}
+_closing = threading.Lock()
+
+
+def _note_opened(journal: Journal) -> None:
+    """Close those that were opened first when there are too many. Their next line opens them again."""
+    _opened[journal] = None
+    # Tried, not waited for: a signal handler may interrupt who holds it. The next one that is opened tries again.
+    if len(_opened) <= _OPEN_JOURNALS or not _closing.acquire(blocking=False):
+        return
+    try:
+        for eldest in list(_opened)[: len(_opened) - _OPEN_JOURNALS]:
+            eldest.close_unless_busy()
+    finally:
+        _closing.release()
 
 
 def open_journal(path: str | os.PathLike[str], guard: Guard | None = None) -> Journal:
@@ -399,6 +434,13 @@ def open_journal(path: str | os.PathLike[str], guard: Guard | None = None) -> Jo
     absolute = os.path.abspath(path)
     # Without a lock: setdefault is one step, and a journal that loses the race has opened nothing yet.
     return _journals.get(absolute) or _journals.setdefault(absolute, Journal(absolute, guard=guard))
+
+
+def forget_journal(path: str) -> None:
+    """Close this process's journal for an absolute path and forget it. Who has it may go on with it."""
+    journal = _journals.pop(path, None)
+    if journal is not None:
+        journal.close_unless_busy()
 
 
 def end_journal(path: str | os.PathLike[str]) -> None:
@@ -418,6 +460,9 @@ def _flush_all() -> None:
 
 
 def _adopt_all_after_fork() -> None:
+    global _closing  # noqa: PLW0603  # a thread of the parent may have held it
+    _closing = threading.Lock()
+    _opened.clear()
     # At once and not at the next append: the child has one thread now, and a descriptor it holds keeps the flock alive.
     for journal in list(_all_journals):
         journal.adopt_after_fork()

@@ -1,4 +1,4 @@
-"""Putting lines on disk, outside of all locks: one thread per process and journal, begun with the first line.
+"""Putting lines on disk, outside of all locks: one thread per process and journal, as long as there is something to do.
 
 Threads that wait share one sync: it covers all that was written before it began. A sync that failed is final for its
 file: the kernel may have dropped the pages and call the next one good (facts: durability 2.6). So the lines that no
@@ -24,6 +24,8 @@ from .descriptor import sync_directory
 GROUP_SECONDS: Final = 0.1
 # Of the time in which a line is to be on disk, this much is for the sync itself.
 _SYNC_SECONDS: Final = 0.02
+# A process may write a journal for each job: the thread of one that is not written any more ends.
+_IDLE_SECONDS: Final = 1.0
 KEPT_BYTES: Final = 16 * 1024 * 1024
 _FIRST_BACKOFF_SECONDS: Final = 0.1
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
@@ -88,7 +90,9 @@ class Syncer:
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._is_called = False
         self._waiting: deque[SimpleQueue[None]] = deque()
-        self._thread: threading.Thread | None = None
+        # Held as long as there is a thread: who gets it starts one, or does the work himself where none can be started.
+        self._running = threading.Lock()
+        self._can_start = True
 
     def wrote(self, descriptor: int, lines: Sequence[bytes]) -> int:
         """Note lines that were written to a file, and return the number of the last one."""
@@ -116,12 +120,16 @@ class Syncer:
             self._files.append(os.dup(descriptor))
             self._is_open = self._has_new_file = True
 
-    def let_go(self) -> None:
-        """Expect the next line in another file."""
-        with self._lock:
-            was_open, self._is_open = self._is_open, False
+    def let_go(self, *, waits: bool = True) -> bool:
+        """Expect the next line in another file, or opened again; False when that would mean to wait and must not."""
+        if not self._lock.acquire(blocking=waits):
+            return False
+        was_open, self._is_open = self._is_open, False
+        self._lock.release()
         if was_open:
-            self._call(is_urgent=False)
+            # Until then its descriptor is held.
+            self._call(is_urgent=True)
+        return True
 
     def unsynced(self) -> list[bytes]:
         """Return the lines that may not be on disk, as far as they were kept."""
@@ -141,7 +149,7 @@ class Syncer:
             answer: SimpleQueue[None] = SimpleQueue()
             self._waiting.append(answer)
             self._call(is_urgent=True)
-            if self._thread is None:
+            if not self._can_start:
                 self.sync()
             with contextlib.suppress(Empty):
                 answer.get(timeout=timeout_seconds)
@@ -158,17 +166,25 @@ class Syncer:
 
     def _call(self, *, is_urgent: bool) -> None:
         self._calls.put(is_urgent)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="otel-patterns-sync", daemon=True)
+        if self._running.acquire(blocking=False):
             try:
-                self._thread.start()
+                threading.Thread(target=self._run, name="otel-patterns-sync", daemon=True).start()
+                self._can_start = True
             except RuntimeError:
-                # The interpreter is ending: no thread can be started any more.
-                self._thread = None
+                # The interpreter is ending, or there are as many threads as there may be.
+                self._can_start = False
+                self._running.release()
 
     def _run(self) -> None:
         while True:
-            is_urgent = self._calls.get()
+            try:
+                is_urgent = self._calls.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                self._running.release()
+                # Who has called meanwhile has started the next thread, or did not because there was this one.
+                if self._calls.empty() or not self._running.acquire(blocking=False):
+                    return
+                continue
             # After a failure also those wait who are in a hurry: each try costs a segment.
             due = time.monotonic() + (self._backoff or GROUP_SECONDS - _SYNC_SECONDS)
             with contextlib.suppress(Empty):

@@ -140,6 +140,11 @@ class RunTail:
         """Read on to the last complete line."""
         self._advance(None)
 
+    @property
+    def is_following(self) -> bool:
+        """Whether there is a run that was asked for and has not been forgotten."""
+        return bool(self._runs)
+
     def forget(self, run_id: str) -> None:
         """Drop the events of a run that has ended; when it is asked for again, they are read again."""
         run = self._runs.pop(run_id, None)

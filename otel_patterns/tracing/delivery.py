@@ -47,6 +47,11 @@ class Delivery:
         return self._worker.waiting
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do and its thread has ended."""
+        return self._worker.is_idle
+
+    @property
     def left_out(self) -> int:
         """How many spans this process leaves to a replay."""
         return self._worker.left_out

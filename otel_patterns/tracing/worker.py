@@ -33,7 +33,8 @@ MAX_NOTES: Final = 100_000
 # What is projected before anything is sent: at the end of a process the first runs are delivered, and not none.
 MAX_RUNS_A_TURN: Final = 200
 _PAUSE_AFTER_FAULT_SECONDS: Final = 0.5
-_LONGEST_WAIT_SECONDS: Final = 60.0
+# A process may have a journal for each job: the thread of one that is not written any more ends.
+IDLE_SECONDS: Final = 10.0
 _FLUSH_POLL_SECONDS: Final = 0.02
 
 
@@ -84,10 +85,13 @@ class Worker:
         # The one thing that `put` shares with the thread: a SimpleQueue may be re-entered from a signal handler, an
         # Event or a Condition may not. A `_Flush` in it waits; None only wakes the thread.
         self._notes: queue.SimpleQueue[Note | _Flush | None] = queue.SimpleQueue()
-        self._starting = threading.Lock()
+        # Held as long as there is a thread: who gets it starts one.
+        self._running = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing_at: float | None = None
         self._closing = threading.Event()
+        # Whether nothing came for as long as the thread waits at most.
+        self._was_quiet = False
         self._flushes: list[_Flush] = []
         self._tail: RunTail | None = None
         self._record: DeliveryRecord | None = None
@@ -108,20 +112,28 @@ class Worker:
             self.leave_out(1, "delivery cannot keep up")
             return
         self._notes.put(note)
-        # Whoever holds the lock starts the thread, perhaps below us on this very stack.
-        if self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="otel-patterns-delivery", daemon=True)
-                    thread.start()
-                    self._thread = thread
-            finally:
-                self._starting.release()
+        # Not `blocking=False`: a keyword takes as long as the lock.
+        if self._running.acquire(False):  # noqa: FBT003
+            self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="otel-patterns-delivery", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            self._running.release()
+            raise
+        self._thread = thread
 
     @property
     def waiting(self) -> int:
         """How many spans and notes of events wait for their delivery."""
         return self._notes.qsize() + sum(len(parcel.span_ids) for parcel in self._outbox.copy())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and there is no thread."""
+        return self._thread is None and self._notes.empty()
 
     @property
     def lag_seconds(self) -> float:
@@ -138,6 +150,9 @@ class Worker:
         if self._thread is not None:
             flush = _Flush(timeout_seconds)
             self._notes.put(flush)
+            if self._running.acquire(blocking=False):
+                # It has ended just now.
+                self._start()
             deadline = self._clock.monotonic() + timeout_seconds
             while not flush.tried.wait(_FLUSH_POLL_SECONDS):
                 if self._backoff.is_on or self._clock.monotonic() > deadline:
@@ -161,6 +176,8 @@ class Worker:
             try:
                 if not self._turn():
                     break
+                if self._may_end() and self._has_ended():
+                    return
             except Exception as error:  # noqa: BLE001  # a fault of ours must not end delivery, nor spin
                 self._guard.report("delivery", f"delivery: {type(error).__name__}: {error}", error=error)
                 if self._closing_at is not None:
@@ -168,12 +185,37 @@ class Worker:
                 time.sleep(_PAUSE_AFTER_FAULT_SECONDS)
         with self._guard.protect("delivery"):
             self._leave_rest()
-            if self._record is not None:
-                self._record.close()
-            if self._tail is not None:
-                self._tail.close()
-            # Last, because the application's processors may take their time.
-            self._sink.close()
+            self._close_files()
+
+    def _close_files(self) -> None:
+        if self._record is not None:
+            self._record.close()
+        if self._tail is not None:
+            self._tail.close()
+        self._record = self._tail = None
+        # Last, because the application's processors may take their time.
+        self._sink.close()
+
+    def _may_end(self) -> bool:
+        """Tell whether the last turn had nothing to do, and no run is going on."""
+        return (
+            self._was_quiet
+            and self._closing_at is None
+            and not (self._newborn or self._outbox)
+            and not (self._tail is not None and self._tail.is_following)
+        )
+
+    def _has_ended(self) -> bool:
+        """Let go of everything until there is another note; False when a note came meanwhile."""
+        with self._guard.protect("delivery"):
+            self._close_files()
+        self._thread = None
+        self._running.release()
+        # Who has put a note meanwhile has started the next thread, or did not because there was this one.
+        if self._notes.empty() or not self._running.acquire(blocking=False):
+            return True
+        self._thread = threading.current_thread()
+        return False
 
     def _leave_rest(self) -> None:
         """Count what is left when the thread ends."""
@@ -228,6 +270,7 @@ class Worker:
         """Return the notes of a moment by run: what ends together is projected once and travels together."""
         notes: dict[str, list[Note]] = {}
         note = self._take(self._wait_seconds())
+        self._was_quiet = note is None
         linger_until = self._clock.monotonic() + LINGER_SECONDS
         while note is not None:
             if isinstance(note, _Flush):
@@ -252,7 +295,7 @@ class Worker:
         if self._closing_at is not None:
             return 0.0
         now = self._clock.monotonic()
-        due = now + _LONGEST_WAIT_SECONDS
+        due = now + IDLE_SECONDS
         if self._newborn:
             due = min(due, next(iter(self._newborn.values())).marker_due)
         if self._outbox:
