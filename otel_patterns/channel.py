@@ -90,6 +90,7 @@ class Channel:
         job_scoped: bool = False,
         durability: Durability | None = None,
         recorded: Mapping[str, Any] | None = None,
+        waits: bool = True,
     ) -> Receipt:
         """Journal first: append an event, and only then tell the delivery thread.
 
@@ -98,6 +99,7 @@ class Channel:
             job_scoped: Append it to the job's own log as well.
             durability: Another level than the journal's.
             recorded: What joins `details.otel`.
+            waits: False leaves it to the caller to wait until the event is on disk.
 
         Raises:
             InvalidEventError: The `validation` setting is `strict`, and required details are missing.
@@ -121,7 +123,7 @@ class Channel:
             self.guard.report("emit", f"emit: {type(error).__name__}: {error}", error=error)
             line = self._fitting_line(document, {})
         is_terminal = event_type in names.TERMINAL_EVENT_TYPES
-        receipt = self.journal.append(line, durability=durability, is_terminal=is_terminal)
+        receipt = self.journal.append(line, durability=durability, is_terminal=is_terminal, waits=waits)
         if AppendedIds.wanted and receipt.state != "lost":
             self.journal.appended.add(document["event_id"])
         try:

@@ -116,13 +116,16 @@ class Journal:
             # What is opened has an age of its own: it is asked for when it is opened again.
             self._file.close()
 
-    def append(self, line: bytes, *, durability: Durability | None = None, is_terminal: bool = False) -> Receipt:
+    def append(
+        self, line: bytes, *, durability: Durability | None = None, is_terminal: bool = False, waits: bool = True
+    ) -> Receipt:
         """Write one line, which ends with its only newline, and return where it is.
 
         Args:
             line: The line. Several, each with its newline, are written together and counted as one.
             durability: Another level than the journal's: at `each` it is waited for until it is on disk.
             is_terminal: At `group` it is waited for as well, at most 0.1 s.
+            waits: False leaves all waiting to the caller.
         """
         level = durability or self.durability
         if self._retry_at and time.monotonic() < self._retry_at:
@@ -148,8 +151,8 @@ class Journal:
                 self._rotation.index_sealed()
         finally:
             self._lock.release()
-        if level != "os" and (is_terminal or level == "each"):
-            receipt.wait(GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS)
+        if level != "os" and waits and (is_terminal or level == "each"):
+            receipt.wait(patience_seconds(level))
         return receipt
 
     def flush(self) -> int:
@@ -407,6 +410,11 @@ class Journal:
         full = ", the spool is full" if self._spool_lines else ""
         self.guard.report("lost", f"journal {self.path}: event lost{full}: {reason or 'too many signals'}")
         return Receipt("lost")
+
+
+def patience_seconds(level: Durability) -> float:
+    """Return how long a line that has to be on disk is waited for."""
+    return GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS
 
 
 _all_journals: weakref.WeakSet[Journal] = weakref.WeakSet()

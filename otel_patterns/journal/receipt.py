@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ State = Literal["journaled", "spooled", "lost"]
 class _Syncer(Protocol):
     def is_durable(self, ticket: int) -> bool: ...
     def wait(self, ticket: int, timeout_seconds: float) -> bool: ...
+    def call_when_tried(self, callback: Callable[[], object]) -> None: ...
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

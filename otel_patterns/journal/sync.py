@@ -89,7 +89,8 @@ class Syncer:
         # Reentrant, unlike events: a signal handler may wait for a line wherever it interrupts.
         self._calls: SimpleQueue[bool] = SimpleQueue()
         self._is_called = False
-        self._waiting: deque[SimpleQueue[None]] = deque()
+        # Called after the next sync, whatever came of it.
+        self._waiting: deque[Callable[[], object]] = deque()
         # Held as long as there is a thread: who gets it starts one, or does the work himself where none can be started.
         self._running = threading.Lock()
         self._can_start = True
@@ -147,13 +148,17 @@ class Syncer:
         """Have a line put on disk now, wait for it, and return whether it is there."""
         if ticket > self._synced:
             answer: SimpleQueue[None] = SimpleQueue()
-            self._waiting.append(answer)
-            self._call(is_urgent=True)
-            if not self._can_start:
-                self.sync()
+            self.call_when_tried(lambda: answer.put(None))
             with contextlib.suppress(Empty):
                 answer.get(timeout=timeout_seconds)
         return self.is_durable(ticket)
+
+    def call_when_tried(self, callback: Callable[[], object]) -> None:
+        """Have everything put on disk now, and call `callback`, which must not raise, when that was tried."""
+        self._waiting.append(callback)
+        self._call(is_urgent=True)
+        if not self._can_start:
+            self.sync()
 
     def wait_for_all(self, timeout_seconds: float) -> bool:
         """Have everything put on disk that was written so far."""
@@ -201,8 +206,8 @@ class Syncer:
             with self._guard.protect("sync"):
                 self._sync()
         finally:
-            for answer in waiting:
-                answer.put(None)
+            for callback in waiting:
+                callback()
 
     def _sync(self) -> None:
         with self._lock:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from ..journal.append import patience_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ..journal.receipt import Receipt
+    from .lifecycle import Lifecycle
+
 
 class Block:
     """What is entered with `with` or `async with`, and in which a span of its own is current."""
+
+    _lifecycle: Lifecycle
 
     def __enter__(self) -> Self:
         self._begin()
@@ -32,7 +41,14 @@ class Block:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace)
+        lifecycle = self._lifecycle
+        lifecycle.waits = False
+        try:
+            self.__exit__(kind, error, trace)
+        finally:
+            lifecycle.waits = True
+            if (receipt := lifecycle.take_awaited()) is not None:
+                await _wait_for_disk(receipt, patience_seconds(lifecycle.channel.journal.durability))
 
     def enter(self) -> None:
         """Make the block's span the current one. The `with` statement does it."""
@@ -47,3 +63,28 @@ class Block:
 
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError
+
+
+async def _wait_for_disk(receipt: Receipt, seconds: float) -> None:
+    """Do what `receipt.wait` does, while the event loop goes on: what ends meanwhile shares the sync."""
+    if receipt.syncer is None or receipt.durable:
+        return
+    # Loaded by whoever runs a loop of it; any other loop has to wait.
+    asyncio = sys.modules.get("asyncio")
+    loop = None
+    if asyncio is not None:
+        with suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+    if asyncio is None or loop is None:
+        receipt.wait(seconds)
+        return
+    tried = asyncio.Event()
+
+    def tell() -> None:
+        # Closed meanwhile: nobody waits any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(tried.set)
+
+    receipt.syncer.call_when_tried(tell)
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(tried.wait(), seconds)

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from ..model import names
+from .block import Block
 
 if TYPE_CHECKING:
     from . import Run
@@ -56,7 +57,7 @@ def _of_generator(function: Callable[..., Any], run_of_call: Callable[..., Run])
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         run = run_of_call(function, *args, **kwargs)
         inner: Generator[Any, Any, Any] = function(*args, **kwargs)
-        with _ending(run):
+        with _Lasting(run):
             step: Callable[[], Any] = functools.partial(next, inner)
             while True:
                 try:
@@ -80,7 +81,7 @@ def _of_async_generator(function: Callable[..., Any], run_of_call: Callable[...,
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         run = run_of_call(function, *args, **kwargs)
         inner: AsyncGenerator[Any, Any] = function(*args, **kwargs)
-        with _ending(run):
+        async with _Lasting(run):
             step: Callable[[], Any] = functools.partial(anext, inner)
             while True:
                 try:
@@ -100,20 +101,24 @@ def _of_async_generator(function: Callable[..., Any], run_of_call: Callable[...,
     return call
 
 
-@contextmanager
-def _ending(run: Run) -> Generator[None]:
-    """Begin a run, and end it as its generator ends. A caller that wants no more items is no failure."""
-    run.begin()
-    try:
-        yield
-    except GeneratorExit:
-        run.end()
-        raise
-    except BaseException as error:
-        run.end(error)
-        raise
-    else:
-        run.end()
+class _Lasting(Block):
+    """A run that lasts as long as its generator. A caller that wants no more items is no failure."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lifecycle = run._lifecycle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # blocks share it
+
+    def enter(self) -> None:
+        """Leave it to each step."""
+
+    def leave(self) -> None:
+        """Leave it to each step."""
+
+    def _begin(self) -> None:
+        self._run.begin()
+
+    def _end(self, error: BaseException | None) -> None:
+        self._run.end(None if isinstance(error, GeneratorExit) else error)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..channel import Channel, channel_of
 from ..clock import Clock
+from ..journal.receipt import Receipt
 from ..model import ids, names
 from ..model.envelope import new_event_document
 from ..model.values import to_json_value
@@ -27,6 +28,7 @@ class Lifecycle:
         ended: Whether a terminal event was emitted; later ones are not.
         began_unix_nano: When the part of the block began that is the execution if no stage is opened.
         result_summary, artifacts: What the run has to show.
+        waits: Whether `emit` waits until an event is on disk, if it has to be; else who sets it does.
     """
 
     def __init__(self, arguments: Arguments, *, code: Mapping[str, Any], in_context: bool) -> None:
@@ -40,6 +42,8 @@ class Lifecycle:
         self.began_unix_nano = 0
         self.result_summary: dict[str, Any] = {}
         self.artifacts: list[str] = []
+        self.waits = True
+        self._awaited: Receipt | None = None
         self._channel_given = arguments.channel
         self._run_id = arguments.pattern_run_id
         self._pattern_version = arguments.pattern_version
@@ -196,16 +200,24 @@ class Lifecycle:
         recorded: dict[str, Any] = {"operation_kind": self.operation_kind}
         if self._pattern_version is not None:
             recorded["pattern_version"] = self._pattern_version
-        if span := self._span_of(stage, error, time, is_terminal=event_type in names.TERMINAL_EVENT_TYPES):
+        is_terminal = event_type in names.TERMINAL_EVENT_TYPES
+        if span := self._span_of(stage, error, time, is_terminal=is_terminal):
             recorded["span"] = span
         event_id: str = document["event_id"]
-        self.channel.emit(document, recorded=to_json_value(recorded))
+        receipt = self.channel.emit(document, recorded=to_json_value(recorded), waits=self.waits)
+        if not self.waits and (is_terminal or self.channel.journal.durability == "each"):
+            self._awaited = receipt
         if self._joined is None:
             self._joined = self.channel.origin.joined(self.run_id, self.job_id)
         if names.stage_of(event_type) == names.SELECTION:
             self._last_selection_id = event_id
-        self.ended = self.ended or event_type in names.TERMINAL_EVENT_TYPES
+        self.ended = self.ended or is_terminal
         return event_id
+
+    def take_awaited(self) -> Receipt | None:
+        """Return the last event that has to be on disk and was not waited for, once."""
+        receipt, self._awaited = self._awaited, None
+        return receipt
 
     def _span_of(
         self, stage: OpenSpan | None, error: BaseException | None, time: int, *, is_terminal: bool

@@ -120,7 +120,8 @@ class Worker:
         thread = threading.Thread(target=self._run, name="otel-patterns-delivery", daemon=True)
         try:
             thread.start()
-        except BaseException:
+        except RuntimeError:
+            # There are as many threads as there may be; the next note tries again. After an interrupt it runs.
             self._running.release()
             raise
         self._thread = thread

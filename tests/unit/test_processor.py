@@ -269,7 +269,7 @@ def test_processor_run_is_never_sent_by_the_package(journal: Path) -> None:
         threads = set(threading.enumerate())
         with tracer_with(JsonlSpanProcessor()).start_as_current_span("scan") as span:
             scan(span)
-        assert set(threading.enumerate()) == threads, "delivery reads the journal for nothing"
+        assert set(threading.enumerate()) <= threads, "delivery reads the journal for nothing"
         assert emitter.flush(5.0)
         assert receiver.requests == []
     (trace,) = traces_of(journal, Selection())

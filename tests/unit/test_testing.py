@@ -29,6 +29,7 @@ from otel_patterns.cli import main
 from otel_patterns.clock import SYSTEM_CLOCK
 from otel_patterns.model import names
 from otel_patterns.testing import START_UNIX_NANO, CapturedRuns, CaptureError, FakeClock, capture_runs
+from tests.descriptors import opened_below
 from tests.streams import JOB_ID, PATTERN_ID, RUN_ID
 
 ROOT = Path(__file__).parents[2]
@@ -406,7 +407,6 @@ def test_capture_leaves_other_journals_as_they_were(tmp_path: Path) -> None:
 def test_capture_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file, no descriptor, no folder; what was captured can be looked at all the same."""
     monkeypatch.chdir(tmp_path)
-    descriptors = len(os.listdir("/proc/self/fd"))
     with capture_runs() as captured:
         work()
         folder = captured.emitter.events_dir.parent
@@ -414,7 +414,7 @@ def test_capture_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     assert captured.run.status == "success"
     assert not folder.exists()
     assert list(tmp_path.iterdir()) == []
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert opened_below(folder) == []
 
 
 def test_capture_without_a_file_system_in_memory_uses_the_temporary_folder(

@@ -333,7 +333,7 @@ def test_append_after_close_opens_again(path: Path) -> None:
     for number in (1, 2):
         assert journal.append(event_line(number)).state == "journaled"
         journal.close()
-        assert set(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
     assert path.read_bytes() == event_line(1) + event_line(2)
 
 
@@ -351,7 +351,7 @@ def test_append_once_leaves_no_descriptor(path: Path, tmp_path: Path) -> None:
     jobs = [str(tmp_path / "jobs" / f"JOB-{number}" / "pattern_events.jsonl") for number in range(3)]
     states = [append_once(job, event_line(1), lock_path=f"{path}.lock", guard=guard).state for job in jobs * 2]
     assert states == ["journaled"] * 6
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     assert [Path(job).read_bytes() for job in jobs] == [event_line(1) * 2] * 3
 
 

@@ -15,6 +15,7 @@ from otel_patterns.journal.read import Filter, read_events
 from otel_patterns.journal.runs import read_runs
 from otel_patterns.model import names
 from otel_patterns.model.fold import fold
+from tests.descriptors import opened_below
 from tests.streams import Stream, failed_run, semgrep_run
 
 RUN_IDS = [f"PRUN-{number}" for number in range(3)]
@@ -111,13 +112,11 @@ def test_run_of_a_journal_that_was_cut_is_an_error(path: Path, size: int) -> Non
 
 def test_runs_close_their_journal_when_none_is_left(path: Path) -> None:
     """The file is open as long as one of its runs can be asked for, and no longer."""
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
     runs = read_runs(path)
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert opened_below(path) == [str(path)]
     del runs
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_below(path) == []
 
 
 def test_runs_hold_no_events(tmp_path: Path) -> None:
