@@ -37,6 +37,8 @@ _PREVIEW_CHARACTERS: Final = 2000
 _MOVED_DETAILS: Final = 20
 # A process may write a journal for each job: of more than these the idle ones are forgotten, with their counts.
 _REMEMBERED_CHANNELS: Final = 1000
+# As the guard counts events that were refused with an `InvalidEventError`.
+REJECTED: Final = "rejected"
 
 
 class Channel:
@@ -149,6 +151,7 @@ class Channel:
         event_type = document["event_type"]
         problems = list(check_details(event_type, document["details"]))
         if problems and self.settings.validation == "strict":
+            self.guard.count(REJECTED, 1)
             raise InvalidEventError(problems)
         for problem in problems[:1]:
             self.guard.report(f"details of {event_type}", f"event {document['event_id']} was kept although {problem}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .channel import Channel, channel_of, configure_channel
+from .channel import REJECTED, Channel, channel_of, configure_channel
 from .clock import SYSTEM_CLOCK, Clock
 from .errors import ConfigurationError, InvalidEventError, Problem
 from .journal.append import JOURNAL_NAME
@@ -48,7 +48,7 @@ class PatternEventEmitter:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often something went wrong in this process, by kind: `spooled`, `lost`, `owed`, `parked` and others.
+        """How often something went wrong in this process, by kind: `rejected`, `spooled`, `lost`, `owed` and others.
 
         One kind is no failure: `handed_over`, the spans that the application's own span processors took.
         """
@@ -92,7 +92,12 @@ class PatternEventEmitter:
             InvalidEventError: The object is no valid event, or the `validation` setting is `strict` and required
                 details are missing.
         """
-        return self.channel.emit(_document_of(event), job_scoped=job_scoped, durability=durability)
+        try:
+            document = _document_of(event)
+        except InvalidEventError:
+            self.channel.guard.count(REJECTED, 1)
+            raise
+        return self.channel.emit(document, job_scoped=job_scoped, durability=durability)
 
     def get_events(self, job_id: str | None = None, pattern_run_id: str | None = None) -> list[PatternEvent]:
         """Return the journal's events of a job, of a run, or all, in journal order.
@@ -221,17 +226,21 @@ def emit_pattern_event(
     """
     channel = channel_of(None) if emitter is None else emitter.channel
     clock = channel.clock
-    document = new_event_document(
-        f"EVT-{clock.new_monotonic_ulid()}",
-        clock.now_unix_nano(),
-        event_type,
-        job_id,
-        pattern_run_id,
-        pattern_id,
-        status,
-        details,
-        step_id,
-    )
+    try:
+        document = new_event_document(
+            f"EVT-{clock.new_monotonic_ulid()}",
+            clock.now_unix_nano(),
+            event_type,
+            job_id,
+            pattern_run_id,
+            pattern_id,
+            status,
+            details,
+            step_id,
+        )
+    except InvalidEventError:
+        channel.guard.count(REJECTED, 1)
+        raise
     channel.emit(document)
     return event_of(document)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from .channel import channel_of
+from .channel import REJECTED, channel_of
 from .model import names
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def observe_metrics(emitter: PatternEventEmitter | None = None, *, meter_provide
     make.counter(
         names.METRIC_EVENTS,
         "{event}",
-        "Events by what became of them: journaled; spooled once, because writing did not work; lost.",
+        "Events by what became of them: journaled; rejected, because they broke a rule; spooled once, because writing "
+        "did not work; lost.",
         _events,
     )
     make.counter(names.METRIC_BYTES, "By", "Bytes written to the journal.", lambda found: found.journal.bytes_written)
@@ -156,4 +157,5 @@ _SPANS: Final = (
 
 def _events(channel: Channel) -> Mapping[str, float]:
     counts = channel.guard.counts
-    return {"journaled": channel.journal.lines_written, "spooled": counts["spooled"], "lost": counts["lost"]}
+    refused = {kind: counts[kind] for kind in (REJECTED, "spooled", "lost")}
+    return {"journaled": channel.journal.lines_written, **refused}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..channel import Channel, channel_of
+from ..channel import REJECTED, Channel, channel_of
 from ..clock import Clock
+from ..errors import InvalidEventError
 from ..journal.receipt import Receipt
 from ..model import ids, names
 from ..model.envelope import new_event_document
@@ -186,17 +187,21 @@ class Lifecycle:
         time = self.clock.now_unix_nano() if time_unix_nano is None else time_unix_nano
         # As the event's timestamp has it: what happens at its time, happens at the same time.
         time -= time % 1000
-        document = new_event_document(
-            f"EVT-{self.clock.new_monotonic_ulid()}",
-            time,
-            event_type,
-            self.job_id,
-            run_id,
-            self.pattern_id,
-            status,
-            details,
-            self.step_id,
-        )
+        try:
+            document = new_event_document(
+                f"EVT-{self.clock.new_monotonic_ulid()}",
+                time,
+                event_type,
+                self.job_id,
+                run_id,
+                self.pattern_id,
+                status,
+                details,
+                self.step_id,
+            )
+        except InvalidEventError:
+            self.channel.guard.count(REJECTED, 1)
+            raise
         recorded: dict[str, Any] = {"operation_kind": self.operation_kind}
         if self._pattern_version is not None:
             recorded["pattern_version"] = self._pattern_version

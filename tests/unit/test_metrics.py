@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader, NumberDataPoint
 
 from otel_patterns import configure, emit_pattern_event, observe_metrics, pattern_run, shutdown
-from otel_patterns.errors import ConfigurationError
+from otel_patterns.errors import ConfigurationError, InvalidEventError
 from otel_patterns.metrics import observe_shipper
 from otel_patterns.model import names
 from otel_patterns.tracing.meters import meter_provider_of_environment
@@ -64,7 +64,12 @@ def test_metrics_of_a_delivered_run_are_its_events_bytes_and_spans(tmp_path: Pat
         read = meter.read()
         shutdown()
     lines = (tmp_path / "j.jsonl").read_bytes()
-    assert read[names.METRIC_EVENTS] == {"journaled": lines.count(b"\n"), "spooled": 0, "lost": 0}
+    assert read[names.METRIC_EVENTS] == {
+        "journaled": lines.count(b"\n"),
+        "rejected": 0,
+        "spooled": 0,
+        "lost": 0,
+    }
     assert read[names.METRIC_BYTES] == {"": len(lines)}
     assert read[names.METRIC_SYNC_TIME][""] > 0
     assert read[names.METRIC_SPANS] == {"acknowledged": len(receiver.spans)}
@@ -88,6 +93,31 @@ def test_metrics_of_a_receiver_that_is_away_show_what_waits(tmp_path: Path, mete
     assert read[names.METRIC_LAG][""] > 0
 
 
+def test_metrics_of_events_that_break_a_rule_count_them_as_rejected(tmp_path: Path, meter: Meter) -> None:
+    """Each refusal is counted once, whichever way the event came, and nothing of it is in the journal."""
+    emitter = configure(journal=tmp_path / "j.jsonl", export="off", validation="strict")
+
+    def with_bad_id() -> None:
+        emit_pattern_event(names.EXECUTION_STARTED, "JOB 1", "PRUN-1", "PAT-A", names.IN_PROGRESS, {})
+
+    def with_missing_details() -> None:
+        emit_pattern_event(names.EXECUTION_STARTED, "JOB-1", "PRUN-1", "PAT-A", names.IN_PROGRESS, {})
+
+    def as_no_event() -> None:
+        emitter.emit("event")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    def as_a_run() -> None:
+        with pattern_run("pat", job_id="JOB-1", operation_kind="scan"):
+            pass
+
+    for emit in (with_bad_id, with_missing_details, as_no_event, as_a_run):
+        with pytest.raises(InvalidEventError):
+            emit()
+    assert meter.read()[names.METRIC_EVENTS] == {"journaled": 0, "rejected": 4, "spooled": 0, "lost": 0}
+    assert emitter.counts["rejected"] == 4
+    shutdown()
+
+
 def test_metrics_of_a_journal_that_cannot_be_written_show_what_is_spooled(tmp_path: Path, meter: Meter) -> None:
     """Events that wait for the journal are counted once and shown as long as they wait."""
     (tmp_path / "j.jsonl").mkdir()
@@ -100,7 +130,7 @@ def test_metrics_of_a_journal_that_cannot_be_written_show_what_is_spooled(tmp_pa
     observe_metrics(emitter, meter_provider=observed.provider)
     emit_pattern_event("pattern.execution.started", "JOB-1", "PRUN-1", "PAT-A", "in_progress", {}, emitter=emitter)
     for read in (observed.read(), meter.read()):
-        assert read[names.METRIC_EVENTS] == {"journaled": 0, "spooled": 1, "lost": 0}
+        assert read[names.METRIC_EVENTS] == {"journaled": 0, "rejected": 0, "spooled": 1, "lost": 0}
         assert read[names.METRIC_SPOOLED] == {"": 1}
         assert names.METRIC_SPANS not in read
     emitter.channel.journal.end()
