@@ -81,6 +81,7 @@ logfire: $(LOGFIRE)/.installed  ## Install Logfire for its tests.
 
 requirements:  ## Compile the pinned requirements from pyproject.toml (needs uv; FLAGS=--upgrade for newer ones).
 	$(COMPILE) $(FLAGS) pyproject.toml --output-file requirements/runtime.txt
+	$(COMPILE) $(FLAGS) pyproject.toml --resolution lowest-direct --output-file requirements/lowest.txt
 	$(COMPILE) $(FLAGS) pyproject.toml --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) $(FLAGS) --group semgrep --output-file requirements/semgrep.txt
 	$(COMPILE) $(FLAGS) pyproject.toml --group logfire --output-file requirements/logfire.txt

@@ -210,7 +210,9 @@ class _Attendance:
             return
         has_terminal = self._keys is not None or self._lent is not None
         self._leave_terminal()
-        self._signals.stop_us(number if number in _WANTS_TERMINAL else signal.SIGTSTP, group=has_terminal)
+        stopping = number if number in _WANTS_TERMINAL else signal.SIGTSTP
+        for signalled in self._signals.stop_us(stopping, group=has_terminal):
+            self._on_signal(signalled)
         if number == signal.SIGTSTP:
             # Also where the system did not stop us, because nobody could continue us: nor the command, then.
             self._resume()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType, TracebackType
@@ -81,19 +82,35 @@ class Signals:
         with suppress(OSError):
             os.write(self._writer, _WAKE)
 
-    def stop_us(self, number: int, *, group: bool) -> None:
+    def stop_us(self, number: int, *, group: bool) -> Sequence[int]:
         """Stop this process as the signal does by default, or its whole process group; return when it goes on.
 
-        The system ignores it where nobody could continue us.
+        The system ignores it where nobody could continue us. Nor do we stop when we are continued just before: nobody
+        would do it once more.
+
+        Returns:
+            The signals that have arrived since the last call of `take`.
         """
-        former = signal.signal(number, signal.SIG_DFL)
+        # What the others get is none of ours.
+        former = signal.signal(number, signal.SIG_IGN)
         try:
             if group:
                 os.killpg(os.getpgrp(), number)
-            else:
-                os.kill(os.getpid(), number)
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+            try:
+                signal.signal(number, signal.SIG_DFL)
+                # For this thread: any other would not wait until it is let through. A SIGCONT that comes from here on
+                # takes it back; one that came before can be taken by now.
+                signal.pthread_kill(threading.get_ident(), number)
+                arrived = self.take()
+                if signal.SIGCONT in arrived:
+                    # Drops it.
+                    signal.signal(number, signal.SIG_IGN)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         finally:
             signal.signal(number, former)
+        return arrived
 
 
 def name_of(number: int) -> str:

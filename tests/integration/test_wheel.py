@@ -28,6 +28,9 @@ COMPILED = "compiled"
 # The wheel with compiled modules, when there is one.
 COMPILED_WHEEL = os.environ.get("OTEL_PATTERNS_COMPILED", "")
 PINS = ROOT / "requirements" / "runtime.txt"
+LOWEST = "lowest"
+# The oldest releases that pyproject.toml allows.
+LOWEST_PINS = ROOT / "requirements" / "lowest.txt"
 INSTALL_SECONDS = 110
 # All but the patterns that the executor imports.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "patterns.py")
@@ -76,19 +79,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def environment_of(version: str, wheel: Path) -> Path:
+def environment_of(version: str, wheel: Path, pins: Path = PINS) -> Path:
     """Return an environment with the wheel and its run-time dependencies, or skip when these cannot be installed.
 
     The dependencies are kept from one run of the tests to the next; the wheel is always the new one.
     """
     python = interpreter(version)
-    digest = hashlib.sha256(PINS.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(pins.read_bytes()).hexdigest()[:12]
     folder = cache_folder() / f"python{version}-{digest}"
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if not (folder / "installed").exists():
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            for command in ([python, "-m", "venv", str(folder)], [*pip, "--requirement", str(PINS)]):
+            for command in ([python, "-m", "venv", str(folder)], [*pip, "--requirement", str(pins)]):
                 subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             pytest.skip(f"the dependencies cannot be installed: {error}: {error.stderr}")
@@ -109,12 +112,14 @@ def compiled() -> Path:
     return Path(COMPILED_WHEEL)
 
 
-@pytest.fixture(scope="module", params=[*VERSIONS, COMPILED])
+@pytest.fixture(scope="module", params=[*VERSIONS, LOWEST, COMPILED])
 def programs(request: pytest.FixtureRequest, built: Path) -> Path:
     """Return the folder of the programs of an environment with the wheel."""
     if request.param == COMPILED:
         return environment_of(OWN_VERSION, request.getfixturevalue("compiled"))
     (wheel,) = built.glob("*.whl")
+    if request.param == LOWEST:
+        return environment_of(OWN_VERSION, wheel, LOWEST_PINS)
     return environment_of(request.param, wheel)
 
 
