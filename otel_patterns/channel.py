@@ -261,19 +261,21 @@ def channel_of(journal: str | os.PathLike[str] | None) -> Channel:
     """Return the channel of a journal: the configured one, or one made from the environment."""
     if journal is None and _configured:
         return _configured[-1]
-    problems: list[ConfigurationError] = []
-    settings = Settings.load(problems=problems, journal=journal)
+    named = Settings.load_journal(journal)
     try:
-        path = os.path.abspath(settings.journal)
+        path = os.path.abspath(named)
     except OSError:
         # The working directory is gone: writing there will fail, be counted, and say so.
-        path = os.path.join("/proc/self/cwd", settings.journal)
+        path = os.path.join("/proc/self/cwd", named)
     channel = _channels.get(path)
     if channel is None:
+        # Now only: each event that is emitted without an emitter passes here.
+        problems: list[ConfigurationError] = []
+        settings = Settings.load(problems=problems, journal=journal)._replace(journal=path)
         with _channels_lock:
             channel = _channels.get(path)
             if channel is None:
-                channel = _make(path, settings._replace(journal=path), problems)
+                channel = _make(path, settings, problems)
                 _forget_idle()
     with suppress(KeyError):
         # Forgotten meanwhile.

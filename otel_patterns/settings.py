@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from .errors import ConfigurationError
 
@@ -168,22 +168,40 @@ class Settings(NamedTuple):
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for row in TABLE:
-            value = arguments.pop(row.field, None)
-            name = row.field
-            if value is None and (text := environ.get(row.variable, "")) != "":
-                value, name = text, row.variable
-            try:
-                values[row.field] = _convert(row, name, row.default if value is None else value)
-            except ConfigurationError as error:
-                if problems is None or name != row.variable:
-                    raise
-                problems.append(error)
-                values[row.field] = _convert(row, name, row.default)
+            values[row.field] = _value_of(row, arguments.pop(row.field, None), environ, problems)
         if arguments:
             unknown = next(iter(arguments))
             known = ", ".join(cls._fields)
             raise ConfigurationError(unknown, arguments[unknown], f"no such setting; there are {known}")
         return cls(**values)
+
+    @classmethod
+    def load_journal(cls, journal: str | os.PathLike[str] | None) -> str:
+        """Return the journal alone of what `load` returns with `problems`, in a fraction of the time.
+
+        Raises:
+            ConfigurationError: `journal` is no path.
+        """
+        path: str = _value_of(_JOURNAL, journal, os.environ, [])
+        return path
+
+
+_JOURNAL: Final = next(row for row in TABLE if row.field == "journal")
+
+
+def _value_of(
+    row: Setting, argument: object, environ: Mapping[str, str], problems: list[ConfigurationError] | None
+) -> Any:
+    value, name = argument, row.field
+    if value is None and (text := environ.get(row.variable, "")) != "":
+        value, name = text, row.variable
+    try:
+        return _convert(row, name, row.default if value is None else value)
+    except ConfigurationError as error:
+        if problems is None or name != row.variable:
+            raise
+        problems.append(error)
+        return _convert(row, name, row.default)
 
 
 def _convert(row: Setting, name: str, value: object) -> object:

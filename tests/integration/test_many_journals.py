@@ -234,3 +234,5 @@ def test_channels_of_many_journals_are_forgotten_unless_they_are_needed(
     # Who has an emitter goes on with it.
     emit_pattern_event("pattern.selection.started", "JOB-1", "PRUN-2", "PAT-A", "in_progress", emitter=kept)
     assert (tmp_path / "1" / JOURNAL_NAME).read_bytes().count(b"\n") == 2
+    (tmp_path / "0").unlink()
+    assert waiting.journal.flush() == 0
