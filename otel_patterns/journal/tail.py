@@ -29,6 +29,7 @@ CLOCK_SKEW_NANO: Final = 60_000_000_000
 # One writer with a slow clock must not end the search backwards: only a stretch of older lines does.
 _OLDER_LINES: Final = 64
 _REMEMBERED_RUNS: Final = 20_000
+_STEP_BYTES: Final = 32 * 1024
 _TIMESTAMP: Final = re.compile(rb'"timestamp"\s*:\s*"([0-9TZ:.+-]{1,40})"')
 _RUN_ID: Final = re.compile(rb'"pattern_run_id"\s*:\s*"(PRUN-[A-Za-z0-9._-]+)"')
 _ESCAPE: Final = b"\\u"
@@ -77,6 +78,8 @@ class RunTail:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
         # Where the lines of other runs stand: such a run may become ours, or one that has ended may go on.
         self._lines: OrderedDict[str, dict[int, int]] = OrderedDict()
+        # Up to where it is known that lines will be asked for.
+        self._ahead = 0
         # Where reading began: lines between here and the position are in `_runs` or `_lines`, unless `_dropped`.
         self._first = 0
         self._dropped = False
@@ -109,7 +112,10 @@ class RunTail:
         self._look(start)
         run = self._runs.get(run_id) or self._begin(run_id, made_here=made_here)
         if start.segment == self._segment:
-            self._advance(end.offset)
+            if end.offset > self._position:
+                # A little more than that, as far as it will be asked for: to read for each run alone takes longer, and
+                # when all is read at once, nothing is in the processor's cache when it is its turn.
+                self._advance(max(end.offset, min(self._ahead, self._position + _STEP_BYTES)))
             if start.offset not in run.lines and self._holds(run_id, start, end):
                 # The line was passed by: the clock was set back, or the file was cut and seems as it was.
                 run = self._runs[run_id] = _Run()
@@ -118,9 +124,9 @@ class RunTail:
         return list(run.events)
 
     def look_ahead(self, runs: Iterable[tuple[str, Cursor, Cursor, bool]]) -> None:
-        """Read what `events` will be asked for, in one go: much less work than to read on for one run after the other.
+        """Expect that `events` will be asked for these runs: reading many together is much less work than one by one.
 
-        Only as far as it stands in the file of the first; what stands elsewhere is read when it is asked for.
+        Only as far as they stand in the file of the first; what stands elsewhere is read when it is asked for.
 
         Args:
             runs: The arguments of `events` for each run, of which none is asked for twice.
@@ -134,7 +140,7 @@ class RunTail:
                 if run_id not in self._runs:
                     self._begin(run_id, made_here=made_here)
                 end = max(end, line_end.offset)
-        self._advance(end)
+        self._ahead = end
 
     def catch_up(self) -> None:
         """Read on to the last complete line."""
@@ -201,7 +207,7 @@ class RunTail:
 
     def _restart(self) -> None:
         """Read the file from its beginning: any run may have lines there."""
-        self._position = self._first = 0
+        self._position = self._first = self._ahead = 0
         self._dropped = False
         self._complete_since = 0
         self._lines.clear()
