@@ -26,6 +26,7 @@ from typing import Final
 
 from ..errors import Guard, JournalError
 from ..settings import Durability
+from . import opened
 from .appended import AppendedIds
 from .cursor import head_of, segment_of
 from .descriptor import Descriptor, sync_directory
@@ -44,8 +45,6 @@ _RETRY_SECONDS: Final = 1.0
 # And a new try waits this long: a lock held for hours must not cost the engine two seconds out of three.
 _RETRY_LOCK_TIMEOUT_SECONDS: Final = 0.05
 _EXIT_SYNC_SECONDS: Final = 0.5
-# A process may write a journal for each job: it keeps no more of them open, and opens again what it goes on with.
-_OPEN_JOURNALS: Final = 32
 
 
 class Journal:
@@ -189,7 +188,7 @@ class Journal:
             self._close_files()
 
     def _close_files(self) -> None:
-        _opened.pop(self, None)
+        opened.forget(self)
         self._file_lock.close()
         self._file.close()
 
@@ -327,7 +326,7 @@ class Journal:
         status = self._file.open()
         if self.spools_to_file and self._left_behind is None:
             self._left_behind = LeftBehind(self.path, own=self._spool_file.path)
-        _note_opened(self)
+        opened.remember(self)
         # Its name is put on disk when the lock is free again.
         self._is_new = status.st_size == 0
         try:
@@ -419,22 +418,6 @@ def patience_seconds(level: Durability) -> float:
 
 _all_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 _journals: dict[str, Journal] = {}
-# Those with descriptors, in the order in which they were opened.
-_opened: dict[Journal, None] = {}
-_closing = threading.Lock()
-
-
-def _note_opened(journal: Journal) -> None:
-    """Close those that were opened first when there are too many. Their next line opens them again."""
-    _opened[journal] = None
-    # Tried, not waited for: a signal handler may interrupt who holds it. The next one that is opened tries again.
-    if len(_opened) <= _OPEN_JOURNALS or not _closing.acquire(blocking=False):
-        return
-    try:
-        for eldest in list(_opened)[: len(_opened) - _OPEN_JOURNALS]:
-            eldest.close_unless_busy()
-    finally:
-        _closing.release()
 
 
 def open_journal(path: str | os.PathLike[str], guard: Guard | None = None) -> Journal:
@@ -468,9 +451,6 @@ def _flush_all() -> None:
 
 
 def _adopt_all_after_fork() -> None:
-    global _closing  # noqa: PLW0603  # a thread of the parent may have held it
-    _closing = threading.Lock()
-    _opened.clear()
     # At once and not at the next append: the child has one thread now, and a descriptor it holds keeps the flock alive.
     for journal in list(_all_journals):
         journal.adopt_after_fork()

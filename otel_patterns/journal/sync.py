@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from ..background import BackgroundThread
 from ..errors import Guard
 from .descriptor import sync_directory
 
 GROUP_SECONDS: Final = 0.1
 # Of the time in which a line is to be on disk, this much is for the sync itself.
 _SYNC_SECONDS: Final = 0.02
-# A process may write a journal for each job: the thread of one that is not written any more ends.
+# After that the thread ends.
 _IDLE_SECONDS: Final = 1.0
 KEPT_BYTES: Final = 16 * 1024 * 1024
 _FIRST_BACKOFF_SECONDS: Final = 0.1
@@ -91,8 +92,8 @@ class Syncer:
         self._is_called = False
         # Called after the next sync, whatever came of it.
         self._waiting: deque[Callable[[], object]] = deque()
-        # Held as long as there is a thread: who gets it starts one, or does the work himself where none can be started.
-        self._running = threading.Lock()
+        self._background = BackgroundThread(self._run, "otel-patterns-sync")
+        # Else who waits does the work himself.
         self._can_start = True
 
     def wrote(self, descriptor: int, lines: Sequence[bytes]) -> int:
@@ -171,23 +172,18 @@ class Syncer:
 
     def _call(self, *, is_urgent: bool) -> None:
         self._calls.put(is_urgent)
-        if self._running.acquire(blocking=False):
-            try:
-                threading.Thread(target=self._run, name="otel-patterns-sync", daemon=True).start()
-                self._can_start = True
-            except RuntimeError:
-                # The interpreter is ending, or there are as many threads as there may be.
-                self._can_start = False
-                self._running.release()
+        try:
+            self._background.wake()
+            self._can_start = True
+        except RuntimeError:
+            self._can_start = False
 
     def _run(self) -> None:
         while True:
             try:
                 is_urgent = self._calls.get(timeout=_IDLE_SECONDS)
             except Empty:
-                self._running.release()
-                # Who has called meanwhile has started the next thread, or did not because there was this one.
-                if self._calls.empty() or not self._running.acquire(blocking=False):
+                if self._background.gives_up(self._calls.empty):
                     return
                 continue
             # After a failure also those wait who are in a hurry: each try costs a segment.

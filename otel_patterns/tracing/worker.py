@@ -8,9 +8,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ..background import BackgroundThread
 from ..clock import Clock
 from ..errors import Guard
 from ..journal.cursor import Cursor
@@ -33,7 +35,7 @@ MAX_NOTES: Final = 100_000
 # What is projected before anything is sent: at the end of a process the first runs are delivered, and not none.
 MAX_RUNS_A_TURN: Final = 200
 _PAUSE_AFTER_FAULT_SECONDS: Final = 0.5
-# A process may have a journal for each job: the thread of one that is not written any more ends.
+# After that the thread ends.
 IDLE_SECONDS: Final = 10.0
 _FLUSH_POLL_SECONDS: Final = 0.02
 
@@ -85,9 +87,7 @@ class Worker:
         # The one thing that `put` shares with the thread: a SimpleQueue may be re-entered from a signal handler, an
         # Event or a Condition may not. A `_Flush` in it waits; None only wakes the thread.
         self._notes: queue.SimpleQueue[Note | _Flush | None] = queue.SimpleQueue()
-        # Held as long as there is a thread: who gets it starts one.
-        self._running = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._background = BackgroundThread(self._run, "otel-patterns-delivery")
         self._closing_at: float | None = None
         self._closing = threading.Event()
         # Whether nothing came for as long as the thread waits at most.
@@ -112,19 +112,7 @@ class Worker:
             self.leave_out(1, "delivery cannot keep up")
             return
         self._notes.put(note)
-        # Not `blocking=False`: a keyword takes as long as the lock.
-        if self._running.acquire(False):  # noqa: FBT003
-            self._start()
-
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="otel-patterns-delivery", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # There are as many threads as there may be; the next note tries again. After an interrupt it runs.
-            self._running.release()
-            raise
-        self._thread = thread
+        self._background.wake()
 
     @property
     def waiting(self) -> int:
@@ -134,7 +122,7 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits, and there is no thread."""
-        return self._thread is None and self._notes.empty()
+        return self._background.thread is None and self._notes.empty()
 
     @property
     def lag_seconds(self) -> float:
@@ -148,12 +136,12 @@ class Worker:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until every note was tried, and tell whether all was acknowledged, or handed over and pushed on."""
-        if self._thread is not None:
+        if self._background.thread is not None:
             flush = _Flush(timeout_seconds)
             self._notes.put(flush)
-            if self._running.acquire(blocking=False):
-                # It has ended just now.
-                self._start()
+            # It may end just now. Where none can be started, the time runs out.
+            with suppress(RuntimeError):
+                self._background.wake()
             deadline = self._clock.monotonic() + timeout_seconds
             while not flush.tried.wait(_FLUSH_POLL_SECONDS):
                 if self._backoff.is_on or self._clock.monotonic() > deadline:
@@ -164,7 +152,7 @@ class Worker:
 
     def close(self, timeout_seconds: float) -> None:
         """Send what can be sent within the time, and stop."""
-        thread = self._thread
+        thread = self._background.thread
         self._closing_at = self._clock.monotonic() + timeout_seconds
         if thread is not None:
             self._closing.set()
@@ -210,13 +198,7 @@ class Worker:
         """Let go of everything until there is another note; False when a note came meanwhile."""
         with self._guard.protect("delivery"):
             self._close_files()
-        self._thread = None
-        self._running.release()
-        # Who has put a note meanwhile has started the next thread, or did not because there was this one.
-        if self._notes.empty() or not self._running.acquire(blocking=False):
-            return True
-        self._thread = threading.current_thread()
-        return False
+        return self._background.gives_up(self._notes.empty)
 
     def _leave_rest(self) -> None:
         """Count what is left when the thread ends."""

@@ -20,7 +20,7 @@ import pytest
 
 from otel_patterns import PatternEventEmitter, configure, emit_pattern_event, pattern_run, shutdown
 from otel_patterns import channel as channel_module
-from otel_patterns.journal import append as append_module
+from otel_patterns.journal import opened
 from otel_patterns.journal import sync as sync_module
 from otel_patterns.journal.append import JOURNAL_NAME, Journal
 from otel_patterns.journal.receipt import Receipt
@@ -94,7 +94,7 @@ def test_journal_that_is_written_while_others_close_it_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads that write six journals, of which two are open, lose and glue nothing, and their receipts are true."""
-    monkeypatch.setattr(append_module, "_OPEN_JOURNALS", 2)
+    monkeypatch.setattr(opened, "MOST", 2)
     journals = [Journal(tmp_path / str(number) / JOURNAL_NAME) for number in range(6)]
     for journal in journals[:3]:
         journal.durability = "group"
@@ -145,8 +145,8 @@ def test_thread_that_syncs_ends_when_idle_and_starts_again(tmp_path: Path, monke
     syncer = journal._syncer  # pyright: ignore[reportPrivateUsage]  # the moment has no other way in
     late: list[Receipt] = []
     threads = Threads()
-    lock = InterruptedLock(syncer._running, lambda: late.append(journal.append(event_line(2))))  # pyright: ignore[reportPrivateUsage]
-    monkeypatch.setattr(syncer, "_running", lock)
+    lock = InterruptedLock(syncer._background._lock, lambda: late.append(journal.append(event_line(2))))  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(syncer._background, "_lock", lock)  # pyright: ignore[reportPrivateUsage]
     first = journal.append(event_line(1))
     assert wait_for(lambda: late and late[0].durable)
     assert first.durable
@@ -175,8 +175,8 @@ def test_delivery_of_a_journal_ends_when_idle_and_starts_again(
         delivery = emitter.channel.delivery
         assert delivery is not None
         worker = delivery._worker  # pyright: ignore[reportPrivateUsage]  # the moment has no other way in
-        lock = InterruptedLock(worker._running, lambda: run("late"))  # pyright: ignore[reportPrivateUsage]
-        monkeypatch.setattr(worker, "_running", lock)
+        lock = InterruptedLock(worker._background._lock, lambda: run("late"))  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(worker._background, "_lock", lock)  # pyright: ignore[reportPrivateUsage]
         threads = Threads()
         run("first")
         assert wait_for(lambda: roots() == ["first PAT-A", "late PAT-A"])
