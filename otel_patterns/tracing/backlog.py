@@ -17,7 +17,7 @@ import msgspec
 from ..journal.cursor import BEGINNING, Cursor
 from ..journal.follow import Follower
 from ..journal.heads import decode_records, decode_run_ids, parse_record
-from ..journal.lines import Line, ReadReport, lines_of
+from ..journal.lines import BadLine, Line, ReadReport, lines_of
 from ..model.ids import ulid_unix_nano
 from ..model.names import TERMINAL_EVENT_TYPES
 from ..model.record import EventRecord
@@ -237,7 +237,7 @@ class Backlog:
             # Reported by whoever checks the journal: it costs only itself.
             if line.data.isspace():
                 return
-            self._report.skipped += 1
+            self._report.skip(BadLine(line.offset, len(line.data), str(error)))
             if self._on_bad is not None:
                 self._on_bad(segment, line, str(error))
         else:

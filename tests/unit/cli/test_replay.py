@@ -54,6 +54,18 @@ def test_replay_dry_run_sends_nothing(journal: str, sink: type[FakeSink], tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["j"]
 
 
+@pytest.mark.parametrize("option", [(), ("--dry-run",), ("--run", RUN_ID)], ids=["all", "dry run", "one run"])
+def test_replay_tells_of_a_line_that_is_no_event_and_sends_the_rest(journal: str, option: tuple[str, ...]) -> None:
+    """A torn line costs only itself: it is named with its place, and the runs are sent as ever."""
+    path = Path(journal)
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"torn\n" + b"\xff\n")
+    result = call("replay", "--journal", journal, *option)
+    assert result.code == 0
+    assert len(result.lines) == (1 if RUN_ID in option else 2)
+    assert f"skipped 2 lines that are no events, the first at byte {size} of j: not JSON" in result.err
+
+
 def test_replay_refused_is_owed(journal: str, sink: type[FakeSink]) -> None:
     """What is not acknowledged fails the command, with what the destination said and what to do."""
     sink.answer = Answer("misconfigured", "HTTP 404: check the endpoint")
