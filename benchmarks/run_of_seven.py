@@ -177,7 +177,7 @@ class _Subject:
             self._run(run_id)
             emitting += perf_counter_ns() - begin
             runs.append((run_id, start, self._end()))
-        # What ends within a moment is read in one go, as in the delivery thread.
+        # What ends within a moment is read together, as in the delivery thread.
         begin = perf_counter_ns()
         self._tail.look_ahead((run_id, start, end, True) for run_id, start, end in runs)
         reading = perf_counter_ns() - begin

@@ -20,6 +20,7 @@ from .journal.receipt import Receipt
 from .model import names
 from .model.details import check_details, fits_details
 from .model.encoding import encode_converted, encode_json
+from .model.envelope import new_event_document
 from .model.values import as_object
 from .process import loading
 from .settings import EXIT_SECONDS, Durability, Settings
@@ -84,6 +85,33 @@ class Channel:
             from .tracing.delivery import Delivery  # noqa: PLC0415
 
         self.delivery = Delivery(self.journal.path, sink_of(route), clock=self.clock, guard=self.guard)
+
+    def new_document(
+        self,
+        time_unix_nano: int | None,
+        event_type: str,
+        job_id: str,
+        pattern_run_id: str,
+        pattern_id: str,
+        status: str,
+        details: Mapping[str, Any] | None,
+        step_id: str | None,
+    ) -> dict[str, Any]:
+        """Return the document of a new event, with an id of this channel's clock; a time of None means now.
+
+        Raises:
+            InvalidEventError: A part breaks its rule; it is counted.
+        """
+        clock = self.clock
+        event_id = f"EVT-{clock.new_monotonic_ulid()}"
+        time = clock.now_unix_nano() if time_unix_nano is None else time_unix_nano
+        try:
+            return new_event_document(
+                event_id, time, event_type, job_id, pattern_run_id, pattern_id, status, details, step_id
+            )
+        except InvalidEventError:
+            self.guard.count(REJECTED, 1)
+            raise
 
     def emit(
         self,

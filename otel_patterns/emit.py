@@ -13,7 +13,7 @@ from .errors import ConfigurationError, InvalidEventError, Problem
 from .journal.append import JOURNAL_NAME
 from .journal.read import Filter, read_events
 from .journal.receipt import Receipt
-from .model.envelope import checked_event_document, new_event_document
+from .model.envelope import checked_event_document
 from .model.events import PatternEvent, event_of
 from .model.names import EVENT_KEYS
 from .settings import EXIT_SECONDS, Durability, Settings, checked_path
@@ -225,22 +225,7 @@ def emit_pattern_event(
             missing: the caller's own mistake, and the only error there is.
     """
     channel = channel_of(None) if emitter is None else emitter.channel
-    clock = channel.clock
-    try:
-        document = new_event_document(
-            f"EVT-{clock.new_monotonic_ulid()}",
-            clock.now_unix_nano(),
-            event_type,
-            job_id,
-            pattern_run_id,
-            pattern_id,
-            status,
-            details,
-            step_id,
-        )
-    except InvalidEventError:
-        channel.guard.count(REJECTED, 1)
-        raise
+    document = channel.new_document(None, event_type, job_id, pattern_run_id, pattern_id, status, details, step_id)
     channel.emit(document)
     return event_of(document)
 

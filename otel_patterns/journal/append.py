@@ -150,8 +150,8 @@ class Journal:
                 self._rotation.index_sealed()
         finally:
             self._lock.release()
-        if level != "os" and waits and (is_terminal or level == "each"):
-            receipt.wait(patience_seconds(level))
+        if level != "os" and waits and (seconds := patience_seconds(level, is_terminal=is_terminal)):
+            receipt.wait(seconds)
         return receipt
 
     def flush(self) -> int:
@@ -192,17 +192,15 @@ class Journal:
         self._file_lock.close()
         self._file.close()
 
-    def close_unless_busy(self) -> bool:
-        """Close the descriptors, also from another thread or a signal handler; False when somebody is writing."""
+    def close_unless_busy(self) -> None:
+        """Close the descriptors, also from another thread or a signal handler, unless somebody is writing."""
         if not self._lock.acquire(blocking=False):
-            return False
+            return
         try:
-            if self._is_writing or not self._syncer.let_go(waits=False):
-                return False
-            self._close_files()
+            if not self._is_writing and self._syncer.let_go(waits=False):
+                self._close_files()
         finally:
             self._lock.release()
-        return True
 
     def end(self) -> None:
         """Close it for good: what is appended or still spooled from now on is lost, and counted so."""
@@ -411,9 +409,11 @@ class Journal:
         return Receipt("lost")
 
 
-def patience_seconds(level: Durability) -> float:
-    """Return how long a line that has to be on disk is waited for."""
-    return GROUP_SECONDS if level == "group" else LOCK_TIMEOUT_SECONDS
+def patience_seconds(level: Durability, *, is_terminal: bool) -> float:
+    """Return for how long a line is waited for until it is on disk; zero: not at all."""
+    if level == "each":
+        return LOCK_TIMEOUT_SECONDS
+    return GROUP_SECONDS if level == "group" and is_terminal else 0.0
 
 
 _all_journals: weakref.WeakSet[Journal] = weakref.WeakSet()

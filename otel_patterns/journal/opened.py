@@ -12,8 +12,8 @@ MOST: Final = 32
 class Closable(Protocol):
     """What opens again by itself when it is used."""
 
-    def close_unless_busy(self) -> bool:
-        """Close it, and call `forget`; False when it is in use. Called from any thread, and from signal handlers."""
+    def close_unless_busy(self) -> None:
+        """Close it and call `forget`, unless it is in use. Called from any thread, and from signal handlers."""
         ...
 
 

@@ -7,8 +7,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..journal.append import patience_seconds
-
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -47,8 +45,8 @@ class Block:
             self.__exit__(kind, error, trace)
         finally:
             lifecycle.waits = True
-            if (receipt := lifecycle.take_awaited()) is not None:
-                await _wait_for_disk(receipt, patience_seconds(lifecycle.channel.journal.durability))
+            if (awaited := lifecycle.take_awaited()) is not None:
+                await _wait_for_disk(*awaited)
 
     def enter(self) -> None:
         """Make the block's span the current one. The `with` statement does it."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..channel import REJECTED, Channel, channel_of
+from ..channel import Channel, channel_of
 from ..clock import Clock
-from ..errors import InvalidEventError
+from ..journal.append import patience_seconds
 from ..journal.receipt import Receipt
 from ..model import ids, names
-from ..model.envelope import new_event_document
 from ..model.values import to_json_value
 from ..tracing.exceptions import exception_event
 from ..tracing.origin import Joined
@@ -44,7 +43,7 @@ class Lifecycle:
         self.result_summary: dict[str, Any] = {}
         self.artifacts: list[str] = []
         self.waits = True
-        self._awaited: Receipt | None = None
+        self._awaited: tuple[Receipt, float] | None = None
         self._channel_given = arguments.channel
         self._run_id = arguments.pattern_run_id
         self._pattern_version = arguments.pattern_version
@@ -187,21 +186,9 @@ class Lifecycle:
         time = self.clock.now_unix_nano() if time_unix_nano is None else time_unix_nano
         # As the event's timestamp has it: what happens at its time, happens at the same time.
         time -= time % 1000
-        try:
-            document = new_event_document(
-                f"EVT-{self.clock.new_monotonic_ulid()}",
-                time,
-                event_type,
-                self.job_id,
-                run_id,
-                self.pattern_id,
-                status,
-                details,
-                self.step_id,
-            )
-        except InvalidEventError:
-            self.channel.guard.count(REJECTED, 1)
-            raise
+        document = self.channel.new_document(
+            time, event_type, self.job_id, run_id, self.pattern_id, status, details, self.step_id
+        )
         recorded: dict[str, Any] = {"operation_kind": self.operation_kind}
         if self._pattern_version is not None:
             recorded["pattern_version"] = self._pattern_version
@@ -210,8 +197,8 @@ class Lifecycle:
             recorded["span"] = span
         event_id: str = document["event_id"]
         receipt = self.channel.emit(document, recorded=to_json_value(recorded), waits=self.waits)
-        if not self.waits and (is_terminal or self.channel.journal.durability == "each"):
-            self._awaited = receipt
+        if not self.waits and (seconds := patience_seconds(self.channel.journal.durability, is_terminal=is_terminal)):
+            self._awaited = receipt, seconds
         if self._joined is None:
             self._joined = self.channel.origin.joined(self.run_id, self.job_id)
         if names.stage_of(event_type) == names.SELECTION:
@@ -219,10 +206,10 @@ class Lifecycle:
         self.ended = self.ended or is_terminal
         return event_id
 
-    def take_awaited(self) -> Receipt | None:
-        """Return the last event that has to be on disk and was not waited for, once."""
-        receipt, self._awaited = self._awaited, None
-        return receipt
+    def take_awaited(self) -> tuple[Receipt, float] | None:
+        """Return the last event that has to be on disk and was not waited for, and for how long to do it, once."""
+        awaited, self._awaited = self._awaited, None
+        return awaited
 
     def _span_of(
         self, stage: OpenSpan | None, error: BaseException | None, time: int, *, is_terminal: bool

@@ -286,7 +286,7 @@ class Worker:
         return max(0.001, due - now)
 
     def _look_ahead(self, notes: Mapping[str, Sequence[Note]]) -> None:
-        """Read the lines of all runs that have ended or gone on, in one go."""
+        """Have the lines of all runs that have ended or gone on read together."""
         if len(notes) > 1:
             self._tail_of_journal().look_ahead(
                 (run_id, *_ranges(run_notes)[0], self._made_here(run_id)) for run_id, run_notes in notes.items()

@@ -140,7 +140,7 @@ def test_j13_lock_held_by_stopped_process_costs_one_deadline(path: Path, monkeyp
         assert 0.3 <= time.monotonic() - begun < 1.0
         begun = time.monotonic()
         states = {journal.append(line_of("waiting", number)).state for number in range(1, 200)}
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 0.3
         assert states == {"spooled"}
         # Later tries do not wait for the whole deadline again, however long the lock is held.
         monkeypatch.setattr(append_module, "_RETRY_SECONDS", 0.0)
@@ -148,7 +148,7 @@ def test_j13_lock_held_by_stopped_process_costs_one_deadline(path: Path, monkeyp
         begun = time.monotonic()
         for number in (200, 201):
             assert journal.append(line_of("waiting", number)).state == "spooled"
-        assert 0.1 <= time.monotonic() - begun < 0.5
+        assert 0.1 <= time.monotonic() - begun < 0.3
         assert journal.guard.counts == {"spooled": 202}
         assert path.read_bytes() == b""
         holder.send_signal(signal.SIGCONT)
