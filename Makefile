@@ -9,9 +9,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SEMGREP := $(VENV)/semgrep
 # Where tests/integration/test_any_provider.py looks for it. Apart from the rest: it loads itself into every process.
 LOGFIRE := $(VENV)/logfire
-# A copy, because Python takes a compiled module that stands beside its source.
-COMPILED := $(VENV)/compiled
-SOURCES := pyproject.toml README.md $(shell find otel_patterns schema tests benchmarks -name '*.py' -o -name '*.json')
+# Compiled when the package is installed, where there is a C compiler.
+TWINS := hatch_build.py $(wildcard otel_patterns/*/*.pyx)
 DEMO := state/demo
 DEMO_RUNS := $(BIN)/otel-patterns runs --journal $(DEMO)/events/pattern_events.jsonl
 DEMO_RUN := $(BIN)/otel-patterns run --journal $(DEMO)/events/pattern_events.jsonl
@@ -21,7 +20,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.10 --custom-
 
 export PYTHON VENV
 
-.PHONY: demo test lint format bench storm compiled test-compiled bench-compiled backends semgrep logfire coverage requirements clean help
+.PHONY: demo test test-plain lint format bench bench-plain storm backends semgrep logfire coverage requirements clean help
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' $(MAKEFILE_LIST)
@@ -39,6 +38,9 @@ test: lint  ## Lint and run all tests.
 	@$(MAKE) --no-print-directory --silent logfire >/dev/null || echo 'logfire cannot be installed here: its tests are skipped.' >&2
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-plain: $(VENV)/.installed-dev  ## Run the tests that need no server without what is compiled.
+	OTEL_PATTERNS_PLAIN=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/property
+
 lint: $(VENV)/.installed-dev  ## Check style, types and layers.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -52,19 +54,11 @@ format: $(VENV)/.installed-dev  ## Format the code and repair what can be repair
 bench: $(VENV)/.installed-dev  ## Run the benchmarks and print their table (a few minutes, on a quiet machine).
 	@$(BIN)/python -m benchmarks
 
+bench-plain: $(VENV)/.installed-dev  ## Run the benchmarks without what is compiled.
+	@OTEL_PATTERNS_PLAIN=1 $(BIN)/python -m benchmarks
+
 storm: $(VENV)/.installed-dev  ## Kill writers, cut the power and damage files in large numbers (a quarter of an hour).
 	OTEL_PATTERNS_STORM=$(or $(STORM),10) $(BIN)/python -m pytest -q --timeout=3600 tests/faults tests/property/test_journal_model.py -k 'storm or mutated or power_cut or journal_model'
-
-compiled: $(COMPILED)/.built  ## Make a wheel with compiled projection and encoding, in dist (needs a C compiler).
-	@mkdir -p dist
-	cp $(COMPILED)/dist/*.whl dist/
-
-test-compiled: $(COMPILED)/.built  ## Try the compiled wheel, and run the tests that need no server on what is compiled.
-	OTEL_PATTERNS_COMPILED="$$(ls $(abspath $(COMPILED))/dist/*.whl)" $(BIN)/python -m pytest $(PYTEST_ARGS) tests/integration/test_wheel.py -k compiled
-	cd $(COMPILED) && $(abspath $(BIN))/python -m pytest $(PYTEST_ARGS) tests/unit tests/property
-
-bench-compiled: $(COMPILED)/.built  ## Run the benchmarks on the compiled package.
-	@cd $(COMPILED) && $(abspath $(BIN))/python -m benchmarks
 
 coverage: $(VENV)/.installed-dev  ## Run all tests and show what they do not reach.
 	$(BIN)/coverage erase
@@ -87,7 +81,7 @@ requirements:  ## Compile the pinned requirements from pyproject.toml (needs uv;
 	$(COMPILE) $(FLAGS) pyproject.toml --group logfire --output-file requirements/logfire.txt
 
 clean:  ## Remove environments, caches and what the demo wrote.
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist otel_patterns/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -95,20 +89,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The stamps make the second call quick.
-$(VENV)/.installed-runtime: $(BIN)/python requirements/runtime.txt requirements/dev.txt pyproject.toml
+$(VENV)/.installed-runtime: $(BIN)/python requirements/runtime.txt requirements/dev.txt pyproject.toml $(TWINS)
 	$(BIN)/python $(PIP_INSTALL) --requirement requirements/runtime.txt --constraint requirements/dev.txt pytest
 	$(BIN)/python $(PIP_INSTALL) --no-deps --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-runtime
 	$(BIN)/python $(PIP_INSTALL) --requirement requirements/dev.txt
-	@touch $@
-
-$(COMPILED)/.built: $(VENV)/.installed-dev $(SOURCES)
-	rm -rf $(COMPILED)
-	$(BIN)/python -m hatchling build --target sdist --directory $(COMPILED)/dist
-	tar -xzf $(COMPILED)/dist/*.tar.gz --strip-components 1 --directory $(COMPILED)
-	cd $(COMPILED) && HATCH_BUILD_HOOKS_ENABLE=1 $(abspath $(BIN))/python -m hatchling build --target wheel --directory dist
 	@touch $@
 
 $(SEMGREP)/.installed: requirements/semgrep.txt | $(BIN)/python

@@ -21,9 +21,9 @@ from .tracing.answers import Answer
 from .tracing.backlog import Backlog, Run
 from .tracing.backoff import Backoff
 from .tracing.delivered import Checkpoint, DeliveryRecord, Fate
+from .tracing.otlp import encode_run
 from .tracing.parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
-from .tracing.projection import project
-from .tracing.trace import RunTrace, Span
+from .tracing.trace import EncodedRun, EncodedSpan
 
 # Lines are read so many blocks at a time, and then projected: what was decoded is still in the processor's cache.
 _BLOCKS: Final = 4
@@ -190,41 +190,41 @@ class Shipper:
                         self._pack_open(run, now)
 
     def _pack_ended(self, backlog: Backlog, run: Run) -> None:
-        trace = project(run.events)
+        encoded = encode_run(run.events)
         # Its lines are in the journal: what waits for a receiver need not be in memory too.
         run.events = []
-        fate: Fate | None = _fate_without_delivery(trace)
-        if trace is None or fate is not None:
+        fate: Fate | None = _fate_without_delivery(encoded)
+        if encoded is None or fate is not None:
             self._settle_run(backlog, run, fate or "delivered")
             return
-        owed = self._settled.missing(run.run_id, trace.spans)
+        owed = self._settled.missing(run.run_id, encoded.spans)
         if not owed:
             self._settle_run(backlog, run, "parked" if self._settled.parked.get(run.run_id) else "delivered")
             return
         self._ended[run.run_id] = backlog, run, {span.span_id for span in owed}
-        self._put(trace, owed)
+        self._put(encoded, owed)
 
     def _pack_open(self, run: Run, now: float) -> None:
         run.seen_at = run.seen_at or now
         is_marker_due = not run.is_marked and now - run.seen_at >= _MARKER_SECONDS
         if not run.closed and not is_marker_due:
             return
-        trace = project(run.events, closed_by=run.closed)
+        encoded = encode_run(run.events, closed_by=run.closed)
         run.closed = set()
-        if trace is None or _fate_without_delivery(trace) is not None:
+        if encoded is None or _fate_without_delivery(encoded) is not None:
             run.is_marked = True
             return
-        spans = list(trace.stages)
-        if is_marker_due and trace.marker is not None:
+        spans = list(encoded.stages)
+        if is_marker_due and encoded.marker is not None:
             run.is_marked = True
-            spans.append(trace.marker)
-        self._put(trace, self._settled.missing(run.run_id, spans))
+            spans.append(encoded.marker)
+        self._put(encoded, self._settled.missing(run.run_id, spans))
 
-    def _put(self, trace: RunTrace, spans: Sequence[Span]) -> None:
+    def _put(self, encoded: EncodedRun, spans: Sequence[EncodedSpan]) -> None:
         """Put spans on the way, unless they are."""
         new = [span for span in spans if span.span_id not in self._on_the_way]
         if new:
-            parcel = pack(trace, new, are_last=len(new) == len(spans))
+            parcel = pack(encoded, new, are_last=len(new) == len(spans))
             self._on_the_way.update(parcel.span_ids)
             self._outbox.append(parcel)
             self._outbox_bytes += parcel.size
@@ -342,10 +342,10 @@ class Shipper:
                 self._guard.report("bad_line", f"a bad line of the journal is in quarantine now, {where}: {reason}")
 
 
-def _fate_without_delivery(trace: RunTrace | None) -> Fate | None:
+def _fate_without_delivery(run: EncodedRun | None) -> Fate | None:
     """Return what becomes of a run that is not delivered; None when it is."""
-    if trace is None:
+    if run is None:
         return None
-    if trace.native:
+    if run.native:
         return "native"
-    return None if trace.sampled else "unsampled"
+    return None if run.sampled else "unsampled"

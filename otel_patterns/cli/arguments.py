@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..clock import Clock
+from ..compiled import is_compiled
 from .commands import BY_NAME, COMMANDS, COMMON, DESCRIPTION, EPILOG, PROGRAM, Argument
 from .moments import parse_bytes, parse_moment, parse_seconds
 from .output import terminal_width
@@ -38,11 +39,8 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415  # reading metadata is slow
-        from importlib.util import find_spec  # noqa: PLC0415  # likewise
 
-        projection = find_spec("otel_patterns.tracing.projection")
-        is_compiled = projection is not None and not (projection.origin or "").endswith(".py")
-        print(f"{PROGRAM} {version(PROGRAM)}{', compiled' if is_compiled else ''}")
+        print(f"{PROGRAM} {version(PROGRAM)}{', compiled' if is_compiled() else ''}")
         parser.exit()
 
 

@@ -9,7 +9,7 @@ from ..clock import Clock
 from ..tracing.endpoint import Endpoint
 from ..tracing.replay import ReplayReport, Selection, replay
 from ..tracing.sink import OtlpSink
-from ..tracing.trace import RunTrace
+from ..tracing.trace import EncodedRun
 from .journals import check_exports, journal_of, tell_skipped
 from .lookup import find_run_id
 from .output import Output, Styled
@@ -41,9 +41,9 @@ def execute(arguments: argparse.Namespace, output: Output, clock: Clock) -> int:
     )
     verb = "would send" if arguments.dry_run else "sending"
 
-    def show(trace: RunTrace, spans: int) -> None:
-        name = trace.root.name if trace.root is not None else "still going on"
-        output.line(Styled(trace.run_id, "bold"), f"  {verb} {counted(spans, 'span')}  {name}")
+    def show(run: EncodedRun, spans: int) -> None:
+        name = run.root.name if run.root is not None else "still going on"
+        output.line(Styled(run.run_id, "bold"), f"  {verb} {counted(spans, 'span')}  {name}")
         output.flush()
 
     sink = OtlpSink(endpoint)

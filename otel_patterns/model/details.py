@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeGuard
 
+from ..compiled import compiled
 from ..errors import MISSING, Problem
 from . import names
 from .values import as_list, as_object
@@ -152,7 +153,9 @@ DETAILS: Final[Mapping[str, tuple[Detail, ...]]] = {
 }
 
 
-_CHECKS: Final = {
+# Of each detail: its name, whether it is required, the type that nearly all values have, and what tells of the others.
+_Checks = tuple[tuple[str, bool, type | None, Callable[[Any], bool]], ...]
+_CHECKS: Final[dict[str, _Checks]] = {
     event_type: tuple((detail.name, detail.required, detail.kind.usual, detail.kind.accepts) for detail in details)
     for event_type, details in DETAILS.items()
 }
@@ -160,14 +163,21 @@ _CHECKS: Final = {
 
 def fits_details(event_type: str, details: Mapping[str, Any]) -> bool:
     """Tell whether `check_details` would yield nothing; asked of every event that is written, so it makes no words."""
+    return pass_checks(details, _CHECKS.get(event_type, ()), MISSING)
+
+
+def _pass_checks(details: Mapping[str, Any], checks: _Checks, missing: object) -> bool:
     value_of = details.get
-    for name, required, usual, accepts in _CHECKS.get(event_type, ()):
-        value = value_of(name, MISSING)
+    for name, required, usual, accepts in checks:
+        value = value_of(name, missing)
         if type(value) is usual:
             continue
-        if (value is MISSING and required) or (value is not MISSING and not accepts(value)):
+        if required if value is missing else not accepts(value):
             return False
     return True
+
+
+pass_checks: Final = compiled("model._emitted", "pass_checks", _pass_checks)
 
 
 def check_details(event_type: str, details: Mapping[str, Any]) -> Iterator[Problem]:

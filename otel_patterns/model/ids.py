@@ -48,17 +48,22 @@ def trace_id(job_id: str, run_id: str) -> str:
 def span_id(run_id: str, *role: str) -> str:
     """Return the 16 hex digits of the span with that role (`"root"`, `"marker"`, `"stage", name, event id`)."""
     *words, last = role
-    return _hashed(8, _prefix("otel_patterns/span/1", run_id) + _prefix(*words) + _prefixed(last))
+    return hashed(8, span_id_begin(run_id) + _prefix(*words) + prefixed(last))
+
+
+def span_id_begin(run_id: str) -> bytes:
+    """Return what is hashed first for each span id of a run."""
+    return _prefix("otel_patterns/span/1", run_id)
 
 
 @lru_cache(256)
 def _prefix(*parts: str) -> bytes:
     # Remembered, because the spans of a run share the first parts, and those of a stage in all runs the next.
-    return b"".join(map(_prefixed, parts))
+    return b"".join(map(prefixed, parts))
 
 
-def _prefixed(part: str) -> bytes:
-    # Length-prefixed, so that ("1", "23") and ("12", "3") differ.
+def prefixed(part: str) -> bytes:
+    """Return a part of what is hashed: behind its length, so that ("1", "23") and ("12", "3") differ."""
     encoded = part.encode("utf-8", "surrogatepass")
     return len(encoded).to_bytes(4, "big") + encoded
 
@@ -72,10 +77,11 @@ def _hashlib() -> ModuleType:
 
 
 def _digest(size: int, *parts: str) -> str:
-    return _hashed(size, _prefix(*parts))
+    return hashed(size, _prefix(*parts))
 
 
-def _hashed(size: int, data: bytes) -> str:
+def hashed(size: int, data: bytes) -> str:
+    """Return the first bytes of a SHA-256 in hex, hashed again as long as all of them are zero."""
     sha256 = _hashlib().sha256
     digest = sha256(data).digest()
     while digest.startswith(bytes(size)):

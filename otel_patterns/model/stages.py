@@ -9,12 +9,12 @@ from . import names
 from .record import Event
 
 # A template has no event of its own for its start: it begins when the selection was resolved (or at least started).
-_OPENS: Final = {
+OPENS: Final = {
     names.SELECTION_STARTED: names.SELECTION,
     names.VALIDATION_STARTED: names.VALIDATION,
     names.EXECUTION_STARTED: names.EXECUTION,
 }
-_CLOSES: Final = {
+CLOSES: Final = {
     names.SELECTION_RESOLVED: names.SELECTION,
     names.SELECTION_FAILED: names.SELECTION,
     names.TEMPLATE_EXPANDED: names.TEMPLATE,
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 def is_stage_closing(event_type: str) -> bool:
     """Tell whether an event of this type ends a stage."""
-    return event_type in _CLOSES
+    return event_type in CLOSES
 
 
 def pair_stages(events: Iterable[Event]) -> list[Stage]:
@@ -50,8 +50,8 @@ def pair_stages(events: Iterable[Event]) -> list[Stage]:
         event_type = event.event_type
         if event_type != names.SELECTION_FAILED and names.stage_of(event_type) == names.SELECTION:
             openers[names.TEMPLATE] = event
-        if (stage := _OPENS.get(event_type)) is not None:
+        if (stage := OPENS.get(event_type)) is not None:
             openers[stage] = event
-        elif (stage := _CLOSES.get(event_type)) is not None and (opening := openers.pop(stage, None)) is not None:
+        elif (stage := CLOSES.get(event_type)) is not None and (opening := openers.pop(stage, None)) is not None:
             stages.append(Stage(stage, opening, event))
     return stages

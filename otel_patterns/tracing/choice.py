@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from .endpoint import Endpoint, names_endpoint
@@ -10,10 +11,10 @@ from .provider import global_provider, is_same_receiver, otlp_endpoints_of, proc
 from .sink import OtlpSink, Sink
 
 if TYPE_CHECKING:
+    from ..model.record import Event
     from .answers import Answer
     from .parcels import Parcel
     from .route import Route
-    from .trace import RunTrace, Span
 
 
 def sink_of(route: Route) -> Sink:
@@ -66,10 +67,15 @@ class ChosenSink:
         """Where spans go; before the first one: where they would go now."""
         return self._choice().destination
 
-    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
+    def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
         """Choose, and return spans as the chosen sink wants them."""
         self._chosen = self._choice()
-        return self._chosen.pack(trace, spans)
+        return self._chosen.pack(events, closed_by)
+
+    def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
+        """Choose, and return the marker as the chosen sink wants it."""
+        self._chosen = self._choice()
+        return self._chosen.pack_marker(events)
 
     def deliver(
         self, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]

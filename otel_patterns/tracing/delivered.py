@@ -32,7 +32,7 @@ from .owner import own, owner_of
 if TYPE_CHECKING:
     from .answers import Answer
     from .parcels import Parcel
-    from .trace import Span
+    from .trace import EncodedSpan
 
 # Rewriting the record for less would cost more than reading it does.
 _RUNS_WORTH_DROPPING: Final = 1000
@@ -121,7 +121,7 @@ class Settled:
         """Tell whether anything is on record of a run."""
         return run_id in self.whole or run_id in self.acknowledged or run_id in self.parked
 
-    def missing(self, run_id: str, spans: Iterable[Span]) -> list[Span]:
+    def missing(self, run_id: str, spans: Iterable[EncodedSpan]) -> list[EncodedSpan]:
         """Return those of a run's spans that are not settled."""
         if not self.knows(run_id):
             # Most runs: their spans need not be asked for one by one.

@@ -1,14 +1,19 @@
-"""Encoding a trace as OTLP, and taking a request apart into its spans."""
+"""A run as OTLP: its spans encoded, and a request taken apart into its spans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Final
 
-from .wire import encode_request
+from ..compiled import compiled
+from .projection import project
+from .trace import EncodedRun, EncodedSpan
+from .wire import encode_resource, encode_span, join_request
 
 if TYPE_CHECKING:
-    from .trace import Attributes, Span
+    from ..model.record import Event
+    from .trace import Attributes, RunTrace, Span
 
 
 def encode(resource: Attributes, spans: Iterable[Span]) -> bytes:
@@ -16,8 +21,53 @@ def encode(resource: Attributes, spans: Iterable[Span]) -> bytes:
 
     Requests may be joined by joining their bytes: protobuf merges repeated fields. So a run's bytes are the same in
     whatever batch they travel.
+
+    Raises:
+        ValueError: A text has no UTF-8 form, an integer has more than 64 bits, or an id is not hex.
     """
-    return encode_request(resource, spans)
+    return join_request(encode_resource(resource), map(encode_span, spans))
+
+
+def encode_trace(trace: RunTrace) -> EncodedRun:
+    """Return a trace with its spans encoded.
+
+    Raises:
+        ValueError: As `encode`.
+    """
+    root, marker = trace.root, trace.marker
+    return EncodedRun(
+        run_id=trace.run_id,
+        resource=encode_resource(trace.resource),
+        sampled=trace.sampled,
+        native=trace.native,
+        is_whole=trace.is_whole,
+        root=None if root is None else _encoded(root),
+        stages=tuple([_encoded(span) for span in trace.stages]),
+        marker=None if marker is None else _encoded(marker),
+    )
+
+
+def _encoded(span: Span) -> EncodedSpan:
+    return EncodedSpan(span.span_id, span.name, encode_span(span))
+
+
+def encode_run_plainly(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = None) -> EncodedRun | None:
+    """Return `project` of a run's events with its spans encoded; None when there is no event.
+
+    `encode_run` is this one, or where the package is compiled its twin, which takes a third of the time.
+
+    Args:
+        events: The run's events in journal order.
+        closed_by: Make only the spans that these events made final; None makes all.
+
+    Raises:
+        ValueError: As `encode`.
+    """
+    trace = project(events, closed_by=closed_by)
+    return None if trace is None else encode_trace(trace)
+
+
+encode_run: Final = compiled("tracing._otlp", "encode_run", encode_run_plainly)
 
 
 def single_spans(request: bytes) -> Iterator[tuple[str, bytes]]:

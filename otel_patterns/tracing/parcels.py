@@ -9,8 +9,9 @@ import msgspec
 
 from ..model.ids import ulid_unix_nano
 from .answers import Answer
-from .otlp import encode, single_spans
-from .trace import RunTrace, Span
+from .otlp import single_spans
+from .trace import EncodedRun, EncodedSpan, Span
+from .wire import join_request
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
@@ -56,19 +57,19 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
         return len(self.body) or _PLAIN_BYTES * sum(1 + len(span.events) for span in self.spans)
 
 
-def pack(trace: RunTrace, spans: Sequence[Span], *, are_last: bool = False) -> Parcel:
-    """Return spans of a run, encoded with the run's resource.
+def pack(run: EncodedRun, spans: Sequence[EncodedSpan], *, are_last: bool = False) -> Parcel:
+    """Return spans of a run with the run's resource.
 
     Args:
-        trace: The run.
+        run: The run.
         spans: Some of its spans.
-        are_last: All others of the trace are settled.
+        are_last: All others of the run are settled.
     """
-    span_ids = tuple([span.span_id for span in spans])
-    completes = trace.is_whole and (are_last or len(spans) == 1 + len(trace.stages))
+    completes = run.is_whole and (are_last or len(spans) == 1 + len(run.stages))
     # Other ids may come again, for another run: only its spans tell what is settled of it.
-    completes = completes and ulid_unix_nano(trace.run_id) is not None
-    return Parcel(trace.run_id, span_ids, encode(trace.resource, spans), completes=completes)
+    completes = completes and ulid_unix_nano(run.run_id) is not None
+    body = join_request(run.resource, [span.data for span in spans])
+    return Parcel(run.run_id, tuple([span.span_id for span in spans]), body, completes=completes)
 
 
 def batch_of(parcels: Iterable[Parcel], *, limit: int | None = None) -> list[Parcel]:

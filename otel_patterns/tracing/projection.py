@@ -30,9 +30,9 @@ AnyEvent = TypeVar("AnyEvent", bound="Event")
 MAX_TEXT_BYTES: Final = 2000
 MAX_EVENT_DETAILS: Final = 10
 MAX_MEMBERS: Final = 50
-_MAX_NESTING: Final = 4
+MAX_NESTING: Final = 4
 # A tuple: a foreign log may hold a list there, which no set can be asked for.
-_COMMAND_EXECUTORS: Final = ("subprocess",)
+COMMAND_EXECUTORS: Final = ("subprocess",)
 # What a user's span attributes never replace: events are rebuilt from a trace by these (`reverse`).
 IDENTITY: Final = frozenset(
     {
@@ -85,7 +85,7 @@ def project(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = Non
         return None
     first, last = prefix[0], prefix[-1]
     recorded = read_recorded(prefix)
-    common = _Common(first, recorded)
+    common = Common(first, recorded)
     ended = last.event_type in names.TERMINAL_EVENT_TYPES
     stages = all_stages = pair_stages(prefix)
     if closed_by is not None:
@@ -101,11 +101,11 @@ def project(events: Iterable[Event], *, closed_by: AbstractSet[str] | None = Non
         is_whole=is_root_wanted and len(stages) == len(all_stages),
         root=_root(common, prefix, recorded) if is_root_wanted else None,
         stages=tuple([_stage(common, stage) for stage in stages]),
-        marker=None if ended else _marker(common, first),
+        marker=None if ended else marker_of(common, first),
     )
 
 
-class _Common:
+class Common:
     """What every span of a run shares."""
 
     def __init__(self, first: Event, recorded: Recorded) -> None:
@@ -117,7 +117,7 @@ class _Common:
         self.root_id = ids.span_id(self.run_id, "root")
 
 
-def _root(common: _Common, prefix: Sequence[Event], recorded: Recorded) -> Span:
+def _root(common: Common, prefix: Sequence[Event], recorded: Recorded) -> Span:
     # Events of one time and rank keep their journal order on the span; in the fold their ids decide.
     folded = ordered = prefix
     if not _are_times_rising(prefix):
@@ -176,7 +176,7 @@ def _are_times_rising(events: Sequence[Event]) -> bool:
     return True
 
 
-def _stage(common: _Common, stage: Stage) -> Span:
+def _stage(common: Common, stage: Stage) -> Span:
     name, opening, closing = stage
     error = error_of(closing) if closing.event_type in names.TERMINAL_EVENT_TYPES else None
     pattern_id = closing.pattern_id
@@ -190,7 +190,7 @@ def _stage(common: _Common, stage: Stage) -> Span:
         names.ATTR_CICD_TASK_RESULT: result_of(closing),
     }
     kind = SpanKind.INTERNAL
-    if name == names.EXECUTION and opening.details.get("executor") in _COMMAND_EXECUTORS:
+    if name == names.EXECUTION and opening.details.get("executor") in COMMAND_EXECUTORS:
         kind = SpanKind.CLIENT
         _add(attributes, names.ATTR_EXECUTABLE_NAME, executable_name(opening.details.get("command")))
         _add(attributes, names.ATTR_PID, integer_of(opening.details.get("pid", closing.details.get("pid"))))
@@ -223,7 +223,8 @@ def _stage(common: _Common, stage: Stage) -> Span:
     )
 
 
-def _marker(common: _Common, first: Event) -> Span:
+def marker_of(common: Common, first: Event) -> Span:
+    """Return the span that shows a run before it has ended."""
     attributes: dict[str, AttributeValue] = {
         names.ATTR_RUN_ID: first.pattern_run_id,
         names.ATTR_PATTERN_ID: cut_text(first.pattern_id),
@@ -361,7 +362,7 @@ def _add_scalars(
             continue
         name = prefix + (key if key.isascii() else clean_text(key))
         if kind is dict:
-            if depth < _MAX_NESTING:
+            if depth < MAX_NESTING:
                 room = _add_scalars(attributes, value, f"{name}.", room, depth + 1)
             continue
         if (scalar := _scalar(value)) is None:

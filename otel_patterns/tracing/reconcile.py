@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from ..errors import QueryError
 from ..model import names
 from .delivered import DeliveryRecord
+from .otlp import encode_trace
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .replay import ReplayReport, Selection, traces_of
 from .trace import SpanKind
@@ -218,7 +219,8 @@ class Repair:
     def send(self, trace: RunTrace, spans: Sequence[Span]) -> None:
         """Take spans of a run, and send when there are enough for a request."""
         try:
-            parcel = pack(trace, spans)
+            encoded, wanted = encode_trace(trace), {span.span_id for span in spans}
+            parcel = pack(encoded, [span for span in encoded.spans if span.span_id in wanted])
         except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
             self.report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
             return

@@ -54,7 +54,7 @@ def read_recorded(prefix: Sequence[Event]) -> Recorded:
     recorded = next((otel for otel in found if "v" in otel), nothing)
     return Recorded(
         resource=_resource(recorded.get("resource")),
-        caller=_caller(recorded),
+        caller=caller_of(recorded),
         sampled=recorded.get("sampled") is not False,
         native=recorded.get("native") is True or any(otel.get(IMPORTED) is True for otel in found),
     )
@@ -65,7 +65,8 @@ def _resource(value: object) -> Attributes:
     return attributes or ((names.ATTR_SERVICE_NAME, names.UNKNOWN_SERVICE),)
 
 
-def _caller(recorded: Mapping[str, Any]) -> Caller | None:
+def caller_of(recorded: Mapping[str, Any]) -> Caller | None:
+    """Return the span that was recorded as current when the run began; None when none was."""
     if "traceparent" not in recorded:
         return None
     match = _TRACEPARENT.fullmatch(str(recorded["traceparent"]))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from ..errors import JournalError
 from ..journal.cursor import BEGINNING, Cursor
@@ -16,16 +16,19 @@ from .answers import Answer
 from .backlog import Backlog, Run
 from .backoff import Backoff
 from .delivered import DeliveryRecord, Fate, Settled
+from .otlp import encode_run
 from .parcels import MAX_BATCH_BYTES, Parcel, Sender, batch_of, pack, send
 from .projection import project
 from .recorded import Recorded, read_recorded
-from .trace import RunTrace, Span
+from .trace import EncodedRun, EncodedSpan, RunTrace
 
 if TYPE_CHECKING:
     import os
 
     from ..model.events import PatternEvent
     from ..model.record import Event
+
+_Made = TypeVar("_Made", RunTrace, EncodedRun)
 
 _ATTEMPTS: Final = 5
 # Lines are read so many blocks at a time before something is sent: a third of a megabyte, so that progress is seen.
@@ -107,16 +110,19 @@ def traces_of(
         if event.is_terminal:
             ended.add(run_id)
             del prefixes[run_id]
-            if _is_selected(prefix, selection) and (trace := _projected(prefix, report)) is not None:
+            if _is_selected(prefix, selection) and (trace := _made(project, prefix, report)) is not None:
                 yield trace
     for prefix in prefixes.values():
-        if _is_selected(prefix, selection) and (trace := _projected(prefix, report)) is not None:
+        if _is_selected(prefix, selection) and (trace := _made(project, prefix, report)) is not None:
             yield trace
 
 
-def _projected(prefix: Sequence[Event], report: ReplayReport) -> RunTrace | None:
+def _made(
+    make: Callable[[Sequence[Event]], _Made | None], prefix: Sequence[Event], report: ReplayReport
+) -> _Made | None:
+    """Return what a function makes of a run; None, and a word in the report, when it fails."""
     try:
-        return project(prefix)
+        return make(prefix)
     except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
         report.leave_out(1, f"run {prefix[0].pattern_run_id} cannot be projected: {type(error).__name__}: {error}")
         return None
@@ -137,7 +143,7 @@ def replay(
     *,
     force: bool = False,
     dry_run: bool = False,
-    on_run: Callable[[RunTrace, int], None] | None = None,
+    on_run: Callable[[EncodedRun, int], None] | None = None,
     on_progress: Callable[[Cursor, ReplayReport], None] | None = None,
 ) -> ReplayReport:
     """Send the selected runs' spans that `sink` has not acknowledged, and return what became of them.
@@ -168,7 +174,7 @@ def replay(
 
 
 class _Watchers(NamedTuple):
-    on_run: Callable[[RunTrace, int], None] | None
+    on_run: Callable[[EncodedRun, int], None] | None
     on_progress: Callable[[Cursor, ReplayReport], None] | None
 
 
@@ -230,7 +236,7 @@ def _pay(
     settled: Settled,
     choice: _Choice,
     payment: _Payment,
-    on_run: Callable[[RunTrace, int], None] | None,
+    on_run: Callable[[EncodedRun, int], None] | None,
 ) -> None:
     """Send what is owed of a run, or see that nothing is."""
     report = payment.report
@@ -246,12 +252,12 @@ def _pay(
         # Nothing is sent any more: it is enough to know that all of it is owed.
         _count(run, choice, payment)
         return
-    trace = _projected(run.events, report)
+    encoded = _made(encode_run, run.events, report)
     # Its lines are in the journal; a thousand runs that wait for a receiver need not be in memory too.
     run.events = []
-    if trace is None:
+    if encoded is None:
         return
-    spans, fate = _missing(trace, settled, choice, report, is_before=run.is_before)
+    spans, fate = _missing(encoded, settled, choice, report, is_before=run.is_before)
     if fate is not None:
         if run.is_ended:
             payment.backlog.settle(run, fate)
@@ -260,14 +266,11 @@ def _pay(
         report.owed += 1
         return
     if on_run is not None:
-        on_run(trace, len(spans))
+        on_run(encoded, len(spans))
     if choice.dry_run:
         report.sent += 1
         return
-    try:
-        payment.add(run, pack(trace, spans, are_last=True))
-    except Exception as error:  # noqa: BLE001  # a damaged run must not withhold the others
-        report.leave_out(1, f"run {trace.run_id} cannot be encoded: {type(error).__name__}: {error}")
+    payment.add(run, pack(encoded, spans, are_last=True))
 
 
 def _count(run: Run, choice: _Choice, payment: _Payment) -> None:
@@ -282,21 +285,21 @@ def _count(run: Run, choice: _Choice, payment: _Payment) -> None:
 
 
 def _missing(
-    trace: RunTrace, settled: Settled, choice: _Choice, report: ReplayReport, *, is_before: bool
-) -> tuple[list[Span], Fate | None]:
+    run: EncodedRun, settled: Settled, choice: _Choice, report: ReplayReport, *, is_before: bool
+) -> tuple[list[EncodedSpan], Fate | None]:
     """Return the spans of a run to send; when there are none, why."""
-    if (fate := _withheld(trace, choice, report)) is not None:
+    if (fate := _withheld(run, choice, report)) is not None:
         return [], fate
-    if trace.root is None:
+    if run.root is None:
         report.unfinished += 1
-    acknowledged = settled.acknowledged.get(trace.run_id, ())
-    known = settled.parked.get(trace.run_id, {})
+    acknowledged = settled.acknowledged.get(run.run_id, ())
+    known = settled.parked.get(run.run_id, {})
     parked = {} if choice.selection.parked else known
     # Of these only parked spans are on record, all others are acknowledged.
-    is_settled = trace.run_id in settled.whole or (is_before and trace.sampled and not choice.force)
-    missing: list[Span] = []
+    is_settled = run.run_id in settled.whole or (is_before and run.sampled and not choice.force)
+    missing: list[EncodedSpan] = []
     is_parked = False
-    for span in trace.spans:
+    for span in run.spans:
         if span.span_id in parked:
             if not choice.is_all:
                 report.parked[parked[span.span_id]] += 1
@@ -310,7 +313,7 @@ def _missing(
     return [], "parked" if is_parked else "delivered"
 
 
-def _withheld(run: RunTrace | Recorded, choice: _Choice, report: ReplayReport) -> Fate | None:
+def _withheld(run: EncodedRun | Recorded, choice: _Choice, report: ReplayReport) -> Fate | None:
     """Return why a run is not sent at all, and count it; None when it is."""
     if run.native:
         report.native += 1

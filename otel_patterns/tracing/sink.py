@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import context
 from opentelemetry.context import (
@@ -15,8 +16,11 @@ from .answers import Answer, clean, shortened
 from .endpoint import Endpoint
 from .grpc_sender import GrpcSender
 from .http_sender import HttpSender
+from .otlp import encode_run
 from .parcels import Parcel, pack, send
-from .trace import RunTrace, Span
+
+if TYPE_CHECKING:
+    from ..model.record import Event
 
 
 class Sink(Protocol):
@@ -27,8 +31,17 @@ class Sink(Protocol):
         """Name of the receiver, without secrets."""
         ...
 
-    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
-        """Return spans of a run as they wait for delivery."""
+    def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
+        """Return those spans of a run that these events made final, as they wait for delivery; None: nothing is sent.
+
+        Args:
+            events: The run's events in journal order.
+            closed_by: Ids of those that end a stage or the run.
+        """
+        ...
+
+    def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
+        """Return the marker of a run that has not ended, as it waits for delivery; None: nothing is sent."""
         ...
 
     def deliver(
@@ -58,9 +71,20 @@ class OtlpSink:
         """The URL without secrets."""
         return self._endpoint.destination
 
-    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
-        """Return spans of a run, encoded."""
-        return pack(trace, spans)
+    def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
+        """Return the spans that these events made final, encoded."""
+        run = encode_run(events, closed_by=closed_by)
+        if run is None or run.native or not run.sampled:
+            return None
+        spans = [*run.stages] if run.root is None else [run.root, *run.stages]
+        return pack(run, spans) if spans else None
+
+    def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
+        """Return the marker, encoded."""
+        run = encode_run(events, closed_by=frozenset())
+        if run is None or run.native or not run.sampled or run.marker is None:
+            return None
+        return pack(run, [run.marker])
 
     def deliver(
         self, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]

@@ -120,3 +120,35 @@ class RunTrace(msgspec.Struct, frozen=True, gc=False):
         if self.marker is not None:
             yield self.marker
         yield from self.stages
+
+
+class EncodedSpan(msgspec.Struct, frozen=True, gc=False):
+    """A finished span as OTLP sends it.
+
+    Attributes:
+        span_id: 16 hex digits.
+        name: Its name.
+        data: The `Span` of OTLP, as protobuf bytes.
+    """
+
+    span_id: str
+    name: str
+    data: bytes
+
+
+class EncodedRun(msgspec.Struct, frozen=True, gc=False):
+    """A `RunTrace` as OTLP sends it: its parts mean the same, with resource and spans as protobuf bytes."""
+
+    run_id: str
+    resource: bytes
+    sampled: bool
+    native: bool
+    is_whole: bool
+    root: EncodedSpan | None
+    stages: tuple[EncodedSpan, ...]
+    marker: EncodedSpan | None
+
+    @property
+    def spans(self) -> list[EncodedSpan]:
+        """Every span there is to send, in the order of `RunTrace.spans`."""
+        return [*filter(None, (self.root, self.marker)), *self.stages]

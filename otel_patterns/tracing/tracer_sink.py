@@ -7,6 +7,7 @@ spans that are played belongs to the tracer of our scope alone, and even that is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -21,12 +22,14 @@ from ..model import names
 from ..settings import EXIT_SECONDS
 from .answers import Answer
 from .parcels import Parcel
+from .projection import project
 from .provider import global_provider, sdk_tracer
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
     from opentelemetry.util.types import Attributes
 
+    from ..model.record import Event
     from .trace import RunTrace, Span
 
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
@@ -110,9 +113,19 @@ class TracerSink:
         """Words for people: a provider has no name."""
         return "tracer provider"
 
-    def pack(self, trace: RunTrace, spans: Sequence[Span]) -> Parcel:
-        """Return spans of a run, as they are."""
-        return Parcel(trace.run_id, tuple(span.span_id for span in spans), spans=tuple(spans))
+    def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
+        """Return the spans that these events made final, as they are."""
+        run = project(events, closed_by=closed_by)
+        if run is None or run.native or not run.sampled:
+            return None
+        return _parcel(run, run.stages if run.root is None else (run.root, *run.stages))
+
+    def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
+        """Return the marker, as it is."""
+        run = project(events, closed_by=frozenset())
+        if run is None or run.native or not run.sampled or run.marker is None:
+            return None
+        return _parcel(run, (run.marker,))
 
     def deliver(
         self, parcels: Sequence[Parcel], timeout_seconds: Callable[[], float | None]
@@ -203,6 +216,10 @@ class TracerSink:
     def close(self) -> None:
         """Push on what was played: this process may end without the provider's own shutdown."""
         self.flush(EXIT_SECONDS)
+
+
+def _parcel(run: RunTrace, spans: Sequence[Span]) -> Parcel | None:
+    return Parcel(run.run_id, tuple([span.span_id for span in spans]), spans=tuple(spans)) if spans else None
 
 
 def _start(tracer: Tracer, span: Span) -> trace.Span:

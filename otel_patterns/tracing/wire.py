@@ -128,24 +128,31 @@ _VALUE_ARRAY: Final = _tag(5, _SIZED)
 _ARRAY_VALUES: Final = _tag(1, _SIZED)
 
 
-def encode_request(resource: Attributes, spans: Iterable[Span]) -> bytes:
-    """Return an ExportTraceServiceRequest with one resource, our scope, and these spans.
+def join_request(resource: bytes, spans: Iterable[bytes]) -> bytes:
+    """Return an ExportTraceServiceRequest with one resource, our scope, and these spans, all of them encoded."""
+    scope_spans = [_SCOPE]
+    for span in spans:
+        scope_spans += (_SCOPE_SPANS_SPANS, _VARINTS[len(span)], span)
+    scope_spans.append(_SCOPE_SCHEMA)
+    group = _sized(_GROUP_RESOURCE, resource) + _sized(_GROUP_SCOPE_SPANS, b"".join(scope_spans)) + _GROUP_SCHEMA
+    return _sized(_REQUEST_RESOURCE_SPANS, group)
+
+
+def encode_resource(attributes: Attributes) -> bytes:
+    """Return a Resource.
+
+    Raises:
+        ValueError: A text has no UTF-8 form, or an integer has more than 64 bits.
+    """
+    return _attributes(_RESOURCE_ATTRIBUTES, attributes)
+
+
+def encode_span(span: Span) -> bytes:
+    """Return a Span.
 
     Raises:
         ValueError: A text has no UTF-8 form, an integer has more than 64 bits, or an id is not hex.
     """
-    group = (
-        _sized(_GROUP_RESOURCE, _attributes(_RESOURCE_ATTRIBUTES, resource)),
-        _sized(
-            _GROUP_SCOPE_SPANS,
-            b"".join([_SCOPE, *[_sized(_SCOPE_SPANS_SPANS, _span(span)) for span in spans], _SCOPE_SCHEMA]),
-        ),
-        _GROUP_SCHEMA,
-    )
-    return _sized(_REQUEST_RESOURCE_SPANS, b"".join(group))
-
-
-def _span(span: Span) -> bytes:
     parts = [
         _id(_SPAN_TRACE_ID, span.trace_id),
         _id(_SPAN_SPAN_ID, span.span_id),
@@ -168,7 +175,7 @@ def _span(span: Span) -> bytes:
     if span.failed:
         message = _word(_STATUS_MESSAGE, span.status_description)
         parts.append(_sized(_SPAN_STATUS, message + _STATUS_CODE + _STATUS_CODE_ERROR))
-    parts.append(_REMOTE_FLAGS if span.parent_is_remote else _FLAGS)
+    parts.append(REMOTE_FLAGS if span.parent_is_remote else FLAGS)
     return b"".join(parts)
 
 
@@ -260,8 +267,8 @@ def _time(tag: bytes, unix_nano: int) -> bytes:
     return tag + _fixed64(unix_nano) if unix_nano else b""
 
 
-_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE)
-_REMOTE_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE | _IS_REMOTE)
+FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE)
+REMOTE_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE | _IS_REMOTE)
 _SCOPE: Final = _sized(
     _SCOPE_SPANS_SCOPE, _word(_SCOPE_NAME, names.SCOPE_NAME) + _word(_SCOPE_VERSION, names.SCOPE_VERSION)
 )

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,11 +20,10 @@ from .backoff import Backoff
 from .delivered import DeliveryRecord
 from .parcels import Parcel, batch_of
 from .sink import Sink
-from .trace import RunTrace, Span
 
 if TYPE_CHECKING:
     from ..journal.tail import RunTail
-    from ..model.record import Event, EventRecord
+    from ..model.record import EventRecord
 
 MARKER_SECONDS: Final = 1.0
 # Spans that end close together share a request; a watcher still sees a stage well within a second.
@@ -310,9 +308,7 @@ class Worker:
             self.leave_out(len(missing), f"run {run_id} is not in the journal any more")
         # A stage depends only on the events before its end, so one projection serves all that closed. What stands
         # behind the first terminal line changes the fold, never the trace.
-        trace = _project(events, closed_by=closing)
-        if trace is not None:
-            self._pack(trace, [*((trace.root,) if trace.root is not None else ()), *trace.stages])
+        self._put_out(self._sink.pack(events, closing))
 
     def _made_here(self, run_id: str) -> bool:
         return self._clock.made(run_id.removeprefix("PRUN-"))
@@ -346,20 +342,19 @@ class Worker:
     def _send_marker(self, note: Note) -> None:
         tail = self._tail_of_journal()
         tail.catch_up()
-        trace = _project(tail.events(note.run_id, note.start, note.end, made_here=self._made_here(note.run_id)))
-        if trace is None or trace.marker is None:
+        events = tail.events(note.run_id, note.start, note.end, made_here=self._made_here(note.run_id))
+        if not events or any(event.is_terminal for event in events):
             # Another process ended the run.
             tail.forget(note.run_id)
-        elif trace.marker.closing_event_id == note.event_id:
+        elif events[0].event_id == note.event_id:
             # Only the process that began the run sends its marker.
-            self._pack(trace, [trace.marker])
+            self._put_out(self._sink.pack_marker(events))
 
-    def _pack(self, trace: RunTrace, spans: Sequence[Span]) -> None:
-        if not spans or not trace.sampled or trace.native:
+    def _put_out(self, parcel: Parcel | None) -> None:
+        if parcel is None:
             return
-        parcel = self._sink.pack(trace, spans)
         if self._outbox_bytes + parcel.size > MAX_OUTBOX_BYTES:
-            self.leave_out(len(spans), "too much waits for the collector")
+            self.leave_out(len(parcel.span_ids), "too much waits for the collector")
             return
         self._outbox.append(parcel)
         self._outbox_bytes += parcel.size
@@ -432,9 +427,3 @@ def _ranges(notes: Sequence[Note]) -> list[tuple[Cursor, Cursor]]:
         start, end = ranges.get(note.start.segment, (note.start, note.end))
         ranges[note.start.segment] = start, max(end, note.end)
     return list(ranges.values())
-
-
-def _project(events: Sequence[Event], **only: AbstractSet[str]) -> RunTrace | None:
-    from .projection import project  # noqa: PLC0415  # as above
-
-    return project(events, **only)

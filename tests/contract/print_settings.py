@@ -42,6 +42,8 @@ This page is made from the table of settings: `python -m tests.contract.print_se
 
 An argument of `configure()` comes before the environment variable, the variable before the default. An empty variable
 counts as unset. `otel-patterns` reads the same variables; its `--journal` comes before them.
+
+`OTEL_PATTERNS_PLAIN` is no setting: with any value, nothing that was [compiled](../how-to/compiled.md) is used.
 """
 _STANDARD: Final = """\
 ## OpenTelemetry's own variables

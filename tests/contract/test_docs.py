@@ -10,6 +10,7 @@ from typing import cast, get_args
 import grpc
 import pytest
 
+from otel_patterns import compiled
 from otel_patterns.cli.commands import BY_NAME, COMMANDS
 from otel_patterns.journal import append, spool, sync
 from otel_patterns.model import details, fold, names, runs, stages, values
@@ -180,7 +181,7 @@ def test_every_command_is_shown_outside_of_the_reference() -> None:
 
 def test_variables_in_the_docs_are_settings() -> None:
     """No page names a setting that does not exist."""
-    known = {row.variable for row in TABLE}
+    known = {row.variable for row in TABLE} | {compiled.SWITCH}
     # The programs of the integration tests have variables of their own, which are no settings.
     named = {name for page in pages() for name in re.findall(r"\bOTEL_PATTERNS_[A-Z_]+\b", read_prose(page))}
     assert named - known == set()
@@ -303,7 +304,7 @@ def test_runs_page_has_fields_statuses_and_anomalies() -> None:
     assert {row[0].strip("`") for row in rows(section(text, "Anomalies"))} == set(anomaly_kinds())
     opened = {row[0]: row for row in rows(section(text, "Stages"))}
     assert tuple(opened) == names.STAGES
-    for event_type, stage in stages.__dict__["_CLOSES"].items():
+    for event_type, stage in stages.CLOSES.items():
         assert f"`{event_type.removeprefix('pattern.')}`" in opened[stage][2]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from otel_patterns import PatternEvent, PatternEventEmitter, configure, pattern_run, shutdown
 from otel_patterns.clock import encode_ulid
-from otel_patterns.tracing import worker
+from otel_patterns.tracing import sink
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.backends.polling import wait_for
@@ -124,10 +124,10 @@ def test_receiver_that_does_not_answer_is_not_projected_for(
     assert wait_for(lambda: emitter.counts["delivery"], timeout_seconds=10)
     projected: list[str] = []
 
-    def project(*_arguments: object, **_named: object) -> None:
+    def encode_run(*_arguments: object, **_named: object) -> None:
         projected.append("a run")
 
-    monkeypatch.setattr(worker, "_project", project)
+    monkeypatch.setattr(sink, "encode_run", encode_run)
     for _ in range(50):
         run_once(emitter)
     assert not emitter.flush(1)

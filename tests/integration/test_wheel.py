@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,6 @@ from tests.pages import ROOT
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 COMPILED = "compiled"
-# The wheel with compiled modules, when there is one.
-COMPILED_WHEEL = os.environ.get("OTEL_PATTERNS_COMPILED", "")
 PINS = ROOT / "requirements" / "runtime.txt"
 LOWEST = "lowest"
 # The oldest releases that pyproject.toml allows.
@@ -38,22 +35,22 @@ BYTES_OF_JOURNAL = """\
 import hashlib, sys
 import otel_patterns
 from otel_patterns.journal.read import read_events
-from otel_patterns.tracing.otlp import encode
-from otel_patterns.tracing.projection import project
+from otel_patterns.tracing.otlp import encode_run
+from otel_patterns.tracing.parcels import pack
 runs = {}
 for event in read_events(sys.argv[1]):
     runs.setdefault(event.pattern_run_id, []).append(event)
 for run_id, events in runs.items():
-    trace = project(events)
-    print(hashlib.sha256(encode(trace.resource, trace.spans)).hexdigest(), run_id, sep="  ")
+    run = encode_run(events)
+    print(hashlib.sha256(pack(run, run.spans).body).hexdigest(), run_id, sep="  ")
 """
 TRACE_OF_JOURNAL = """\
 import sys
 from otel_patterns.journal.read import read_events
-from otel_patterns.tracing.otlp import encode
-from otel_patterns.tracing.projection import project
-trace = project(read_events(sys.argv[1]))
-sys.stdout.buffer.write(encode(trace.resource, trace.spans))
+from otel_patterns.tracing.otlp import encode_run
+from otel_patterns.tracing.parcels import pack
+run = encode_run(read_events(sys.argv[1]))
+sys.stdout.buffer.write(pack(run, run.spans).body)
 """
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -72,11 +69,20 @@ def interpreter(version: str) -> str:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the wheel and the sdist."""
+    """Return the folder of the sdist and the wheel that is plain Python."""
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    build(ROOT, folder, OTEL_PATTERNS_PLAIN="1")
     return folder
+
+
+def build(source: Path, folder: Path, *options: str, **environment: str) -> str:
+    """Build what the options say, or sdist and wheel, and return what was said."""
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder), *options]
+    inherited = {name: value for name, value in os.environ.items() if name != "OTEL_PATTERNS_PLAIN"}
+    done = subprocess.run(
+        command, cwd=source, capture_output=True, text=True, check=True, env={**inherited, **environment}
+    )
+    return done.stdout + done.stderr
 
 
 def environment_of(version: str, wheel: Path, pins: Path = PINS) -> Path:
@@ -105,11 +111,15 @@ def environment_of(version: str, wheel: Path, pins: Path = PINS) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compiled() -> Path:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the wheel for this Python with compiled modules, or skip."""
-    if not COMPILED_WHEEL:
-        pytest.skip("compiling takes long: make test-compiled does it")
-    return Path(COMPILED_WHEEL)
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    folder = tmp_path_factory.mktemp("compiled")
+    said = build(ROOT, folder, "-t", "wheel")
+    assert "stays plain" not in said
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="module", params=[*VERSIONS, LOWEST, COMPILED])
@@ -148,24 +158,27 @@ def test_sdist_makes_the_same_wheel(built: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "again")]
-    subprocess.run(command, cwd=source, capture_output=True, check=True)
+    build(source, tmp_path / "again", "-t", "wheel", OTEL_PATTERNS_PLAIN="1")
     (again,) = (tmp_path / "again").glob("*.whl")
     assert contents(again) == contents(wheel)
 
 
-def test_compiled_wheel_has_its_modules_twice(built: Path, compiled: Path) -> None:
-    """The sources are the same, and each module that pyproject.toml lists stands beside its own in machine code."""
+def test_compiled_wheel_has_the_twins_beside_the_same_sources(built: Path, compiled: Path) -> None:
+    """It is the plain wheel, and each function that is compiled as well stands beside its own."""
     (wheel,) = built.glob("*.whl")
     plain, files = contents(wheel), contents(compiled)
-    assert {name: files.get(name) for name in plain if name.endswith(".py")} == {
-        name: digest for name, digest in plain.items() if name.endswith(".py")
-    }
-    built_modules = {name.partition(".cpython")[0] + ".py" for name in files if name.endswith(".so") and "/" in name}
-    # By text: Python 3.10 has no parser of TOML.
-    listed = re.findall(r'"(otel_patterns/[^"]+\.py)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert listed
-    assert built_modules == set(listed) <= files.keys()
+    sources = {name: digest for name, digest in plain.items() if ".dist-info/" not in name}
+    assert {name: files.get(name) for name in sources} == sources
+    modules = {name.partition(".")[0] + ".pyx" for name in files.keys() - plain.keys() if name.endswith(".so")}
+    assert modules == {name for name in sources if name.endswith(".pyx")} != set()
+
+
+def test_without_a_compiler_the_wheel_is_plain(tmp_path: Path) -> None:
+    """Who has none can install it all the same, and is told what he goes without."""
+    said = build(ROOT, tmp_path, "-t", "wheel", CC=str(tmp_path / "missing"))
+    assert "stays plain Python" in said
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
 
 
 def contents(wheel: Path) -> dict[str, str]:

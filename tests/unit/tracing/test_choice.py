@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otel_patterns.errors import ConfigurationError
 from otel_patterns.tracing.choice import ChosenSink, prefers_provider, sink_of
 from otel_patterns.tracing.endpoint import Endpoint
-from otel_patterns.tracing.projection import project
 from otel_patterns.tracing.provider import is_same_receiver, sdk_provider
 from otel_patterns.tracing.route import Route, find_route
 from otel_patterns.tracing.sink import OtlpSink
@@ -164,18 +163,22 @@ def test_receivers_are_compared_by_host_port_and_path(endpoint: str, url: str, s
 
 def test_sink_is_chosen_at_the_first_delivery_and_stays(set_provider: SetProvider) -> None:
     """The provider may be set after configure(); one that comes after the first span changes nothing any more."""
-    projected = project(failed_run())
-    assert projected is not None
+    events = failed_run()
+    closed_by = {events[-1].event_id}
     sink, early = ChosenSink(Endpoint(HERE)), ChosenSink(Endpoint(HERE))
     assert sink.destination == HERE
-    early.pack(projected, list(projected.spans))
+    early.pack(events, closed_by)
     set_provider(SimpleSpanProcessor(InMemorySpanExporter()))
     assert sink.destination == "tracer provider"
-    assert sink.pack(projected, list(projected.spans)).spans
+    played = sink.pack(events, closed_by)
+    assert played is not None
+    assert played.spans
     set_provider()
     assert sink.destination == "tracer provider"
     assert early.destination == HERE
-    assert early.pack(projected, list(projected.spans)).body
+    sent = early.pack(events, closed_by)
+    assert sent is not None
+    assert sent.body
 
 
 def test_sdk_provider_is_found_behind_a_wrapper() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from otel_patterns.tracing.answers import Answer
-from otel_patterns.tracing.otlp import encode, single_spans
+from otel_patterns.tracing.otlp import encode, encode_run, single_spans
 from otel_patterns.tracing.parcels import MAX_REFUSALS, Parcel, pack, send
 from otel_patterns.tracing.projection import project
 from tests.receiver import spans_of
@@ -34,9 +34,9 @@ def parcels_of(runs: int) -> list[Parcel]:
     """Return a parcel for each of so many runs, with all its spans."""
     made: list[Parcel] = []
     for number in range(1, runs + 1):
-        trace = project(semgrep_run(Stream(f"PRUN-{number:026d}")))
-        assert trace is not None
-        made.append(pack(trace, list(trace.spans)))
+        run = encode_run(semgrep_run(Stream(f"PRUN-{number:026d}")))
+        assert run is not None
+        made.append(pack(run, run.spans))
     return made
 
 

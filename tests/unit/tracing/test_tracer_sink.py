@@ -19,8 +19,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from otel_patterns.model import names
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.tracing.answers import Answer
+from otel_patterns.tracing.parcels import Parcel
 from otel_patterns.tracing.projection import project
 from otel_patterns.tracing.trace import RunTrace, SpanKind
+from otel_patterns.tracing.trace import Span as PlainSpan
 from otel_patterns.tracing.tracer_sink import TracerSink
 from tests.comparison import compare, differences, exported_spans, sent_spans, table
 from tests.streams import Stream, failed_run, golden_runs, recorded, semgrep_run
@@ -111,9 +113,15 @@ def long_run(events: int) -> list[PatternEvent]:
     return [first, *middle, last]
 
 
+def parcel_of(run: RunTrace, spans: Iterable[PlainSpan]) -> Parcel:
+    """Return spans of a run as they wait for a provider."""
+    plain = tuple(spans)
+    return Parcel(run.run_id, tuple(span.span_id for span in plain), spans=plain)
+
+
 def play(sink: TracerSink, *traces: RunTrace) -> list[Answer]:
     """Deliver all spans of traces and return the answers."""
-    parcels = [sink.pack(item, list(item.spans)) for item in traces]
+    parcels = [parcel_of(item, item.spans) for item in traces]
     return [answer for _, answer in sink.deliver(parcels, lambda: None)]
 
 
@@ -179,7 +187,7 @@ def test_play_stage_before_its_root_hangs_below_it(application: Application) -> 
     sink, whole = TracerSink(application.provider), STREAMS["golden 0"]
     assert whole.root is not None
     for span in (*whole.stages, whole.root):
-        assert [answer.kind for _, answer in sink.deliver([sink.pack(whole, [span])], lambda: None)] == ["handed_over"]
+        assert [answer.kind for _, answer in sink.deliver([parcel_of(whole, [span])], lambda: None)] == ["handed_over"]
     assert differences(compare(sent_spans([whole]), exported_spans(application.spans))) == []
 
 
@@ -385,7 +393,7 @@ def test_play_provider_that_cannot_be_used_is_answered(make: Callable[[], object
 def test_deliver_without_time_left_leaves_the_rest(application: Application) -> None:
     """At the end of a process a slow processor costs what is left of the time, not more."""
     sink = TracerSink(application.provider)
-    parcels = [sink.pack(item, list(item.spans)) for item in (STREAMS["golden 0"], STREAMS["golden 1"])]
+    parcels = [parcel_of(item, item.spans) for item in (STREAMS["golden 0"], STREAMS["golden 1"])]
     remaining = iter([1.0, 0.0])
     answers = list(sink.deliver(parcels, lambda: next(remaining)))
     assert [(len(left), answer.kind) for left, answer in answers] == [(1, "handed_over"), (1, "retry")]
@@ -428,6 +436,5 @@ def test_flush_provider_that_cannot_be_flushed_is_no_success() -> None:
 
 def test_parcel_of_plain_spans_has_a_size() -> None:
     """What waits in memory is bounded for a provider as well: more events take more room."""
-    sink = TracerSink(None)
-    small, large = (sink.pack(STREAMS[name], list(STREAMS[name].spans)) for name in ("golden 1", "300 events"))
+    small, large = (parcel_of(STREAMS[name], STREAMS[name].spans) for name in ("golden 1", "300 events"))
     assert 0 < small.size < large.size

@@ -16,8 +16,8 @@ def test_program_that_sends_runs_needs_no_protobuf(tmp_path: Path) -> None:
     """A run is encoded, and the answer of a receiver that took everything is read, without importing protobuf."""
     code = (
         "import sys; from tests.streams import semgrep_run;"
-        "from otel_patterns.tracing import delivery, sink, parcels, projection, answers;"
-        "trace = projection.project(semgrep_run()); parcels.pack(trace, list(trace.spans));"
+        "from otel_patterns.tracing import delivery, sink, parcels, otlp, answers;"
+        "run = otlp.encode_run(semgrep_run()); parcels.pack(run, run.spans);"
         "headers = {'content-type': answers.CONTENT_TYPE};"
         "kinds = [answers.read_http_answer(200, headers, body).kind for body in (b'', b'\\x0a\\x00')];"
         "print(kinds, [name for name in sys.modules if name.startswith(('google.', 'opentelemetry.proto', 'grpc'))])"

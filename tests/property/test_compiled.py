@@ -1,0 +1,164 @@
+"""What is compiled says the same as the function whose twin it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import event as note
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_patterns.compiled import is_compiled
+from otel_patterns.errors import MISSING
+from otel_patterns.model import details as checks
+from otel_patterns.model import names, values
+from otel_patterns.model.events import PatternEvent
+from otel_patterns.model.record import Event, record_of
+from otel_patterns.tracing import otlp
+from otel_patterns.tracing.trace import EncodedRun
+from tests.property.strategies import RUN_IDS, event_documents, json_values, streams
+from tests.streams import golden_runs, semgrep_run
+
+pytestmark = pytest.mark.skipif(not is_compiled(), reason="nothing is compiled here")
+
+_TRACEPARENTS = st.sampled_from(
+    [
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        7,
+    ]
+)
+_keys = st.sampled_from(["", "k", "schlüssel", "\ud800", "pattern.run.id", "pattern.id", "code.line.number"])
+_attributes = st.dictionaries(_keys, json_values, max_size=4) | json_values
+_span_events = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["", "exception", "note", "\ud800", 3]),
+        "time_unix_nano": st.sampled_from([0, 1, 2**63 - 1, 2**63, -1, 1.0]),
+        "attributes": _attributes,
+    },
+)
+_parts = st.fixed_dictionaries({}, optional={"attributes": _attributes, "events": st.lists(_span_events | json_values)})
+_recorded = st.fixed_dictionaries(
+    {},
+    optional={
+        "v": st.just(1),
+        "imported": st.sampled_from([True, False, 1]),
+        "join": st.sampled_from(["child", "link", "none"]),
+        "native": st.sampled_from([True, False, 1]),
+        "operation_kind": json_values,
+        "remote": st.sampled_from([True, False, 1]),
+        "resource": _attributes,
+        "sampled": st.sampled_from([True, False, None]),
+        "span": st.fixed_dictionaries({}, optional={"run": _parts, "stage": _parts}) | json_values,
+        "traceparent": _TRACEPARENTS,
+        "tracestate": st.sampled_from(["a=b", "\ud800", 1]),
+    },
+)
+_long = st.sampled_from(["x" * 1999, "x" * 2001, "é" * 999, "é" * 1001, "\ud800" * 700, "\x00"])
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> list[PatternEvent]:
+    """Draw the events of a run, of which some have recorded anything, and some have long or many details."""
+    stream = draw(streams(conflicts=draw(st.booleans()), run_ids=RUN_IDS[:1] if draw(st.booleans()) else RUN_IDS[1:]))
+    for event in stream:
+        if draw(st.integers(0, 2)) == 0:
+            event.details[names.OTEL] = draw(_recorded)
+        if draw(st.integers(0, 4)) == 0:
+            event.details.update({f"{draw(_keys)}{number}": number for number in range(draw(st.integers(9, 12)))})
+            event.details[f"{draw(_keys)}long"] = draw(_long)
+    return stream
+
+
+def _outcome(
+    encode: Callable[..., EncodedRun | None], events: list[Event], closed_by: set[str] | None
+) -> EncodedRun | str | None:
+    try:
+        return encode(events, closed_by=closed_by)
+    except Exception as error:  # both must fail in one way, whatever it is
+        return type(error).__name__
+
+
+@settings(max_examples=300)
+@given(_runs(), st.booleans(), st.data())
+def test_a_run_is_encoded_to_the_same_bytes(stream: list[PatternEvent], is_record: bool, data: st.DataObject) -> None:
+    """Whatever its events hold, as users have them and as a journal is read; for all that is final, and for some."""
+    events: list[Event] = [record_of(event.to_dict()) for event in stream] if is_record else list(stream)
+    closed_by = data.draw(st.none() | st.sets(st.sampled_from([event.event_id for event in events])))
+    expected = _outcome(otlp.encode_run_plainly, events, closed_by)
+    note(type(expected).__name__ if not isinstance(expected, str) else expected)
+    assert _outcome(otlp.encode_run, events, closed_by) == expected
+
+
+def test_no_run_is_none() -> None:
+    """Nothing is made of nothing."""
+    assert otlp.encode_run([]) is otlp.encode_run_plainly([]) is None
+
+
+def test_known_runs_are_encoded_to_the_same_bytes() -> None:
+    """Runs as the field has them; and one of thousands of events, more than fit into what is reserved at first."""
+    for run_id in {event.pattern_run_id: None for event in golden_runs()}:
+        events = [event for event in golden_runs() if event.pattern_run_id == run_id]
+        assert otlp.encode_run(events) == otlp.encode_run_plainly(events)
+    first, *middle, last = semgrep_run()
+    many = [
+        PatternEvent.from_document({**event.to_dict(), "event_id": f"EVT-{number}-{place}"})
+        for number in range(500)
+        for place, event in enumerate(middle)
+    ]
+    assert otlp.encode_run([first, *many, last]) == otlp.encode_run_plainly([first, *many, last])
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Number(int):
+    pass
+
+
+_scalars = st.sampled_from(
+    [
+        *(None, True, 0, -1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 0.5, math.nan, math.inf),
+        *("", "a", "é", "\ud800", _Text("a"), _Number(1), b"a", (1,), {1}),
+    ]
+)
+_values: st.SearchStrategy[Any] = st.recursive(
+    _scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "é", _Text("b"), 1]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=1000)
+@given(_values, st.integers(0, 9))
+def test_plain_values_are_copied_and_others_are_found_odd(value: Any, depth: int) -> None:
+    """Both say of the same values that the whole rule has more to say, also at the depth where they give up."""
+    for _ in range(depth):
+        value = [value]
+    odd = object()
+    expected = values._plain_copy(value, odd)  # pyright: ignore[reportPrivateUsage]
+    copied = values.plain_copy(value, odd)
+    assert (copied is odd) is (expected is odd)
+    if copied is not odd:
+        assert repr(copied) == repr(value)
+        assert copied is not value
+
+
+@settings(max_examples=600)
+@given(event_documents())
+def test_details_pass_the_same_checks(document: dict[str, Any]) -> None:
+    """For any event type and any details."""
+    event_type, given_details = document.get("event_type"), document.get("details")
+    if not isinstance(event_type, str) or not isinstance(given_details, dict):
+        return
+    table = checks._CHECKS.get(event_type, ())  # pyright: ignore[reportPrivateUsage]
+    expected = checks._pass_checks(given_details, table, MISSING)  # pyright: ignore[reportPrivateUsage, reportUnknownArgumentType]
+    assert checks.pass_checks(given_details, table, MISSING) is expected  # pyright: ignore[reportUnknownArgumentType]
