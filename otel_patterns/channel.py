@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .clock import SYSTEM_CLOCK, Clock
+from .compiled import compiled
 from .errors import ConfigurationError, InvalidEventError
 from .journal.append import forget_journal, open_journal
 from .journal.appended import AppendedIds
@@ -38,6 +39,8 @@ _PREVIEW_CHARACTERS: Final = 2000
 _MOVED_DETAILS: Final = 20
 # A process may write a journal for each job: of more than these the idle ones are forgotten, with their counts.
 _REMEMBERED_CHANNELS: Final = 1000
+_new_event_document: Final = compiled("model._emitted", "new_event_document", new_event_document)
+_fits_details: Final = compiled("model._emitted", "fits_details", fits_details)
 # As the guard counts events that were refused with an `InvalidEventError`.
 REJECTED: Final = "rejected"
 
@@ -106,7 +109,7 @@ class Channel:
         event_id = f"EVT-{clock.new_monotonic_ulid()}"
         time = clock.now_unix_nano() if time_unix_nano is None else time_unix_nano
         try:
-            return new_event_document(
+            return _new_event_document(
                 event_id, time, event_type, job_id, pattern_run_id, pattern_id, status, details, step_id
             )
         except InvalidEventError:
@@ -135,7 +138,7 @@ class Channel:
             InvalidEventError: The `validation` setting is `strict`, and required details are missing.
         """
         run_id, event_type, details = document["pattern_run_id"], document["event_type"], document["details"]
-        if not fits_details(event_type, details):
+        if not _fits_details(event_type, details):
             self._report_details(document)
         is_first, line = False, b""
         # Written out instead of guard.protect: this runs for every event.

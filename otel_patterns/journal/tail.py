@@ -39,30 +39,19 @@ _ESCAPE: Final = b"\\u"
 class _Run:
     """A run that was asked for: its distinct events, and from where to where its lines stand in the present file."""
 
-    events: list[EventRecord] = field(default_factory=list[EventRecord])
-    ids: set[str] = field(default_factory=set[str])
+    # By their ids, in journal order: a copy written later is none.
+    events: dict[str, EventRecord] = field(default_factory=dict[str, EventRecord])
     lines: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, line: Line) -> None:
-        try:
-            self.add_record(line.offset, line.end, parse_record(line))
-        except ValueError:
-            self.lines[line.offset] = line.end
-
-    def add_record(self, start: int, end: int, event: EventRecord) -> None:
-        self.lines[start] = end
-        self._take(event)
+        self.lines[line.offset] = line.end
+        self.add_older(line)
 
     def add_older(self, line: Line) -> None:
         """Take the event of a line that stands in an older file."""
         with suppress(ValueError):
-            self._take(parse_record(line))
-
-    def _take(self, event: EventRecord) -> None:
-        # Distinct events in journal order: a copy written later is none.
-        if event.event_id not in self.ids:
-            self.ids.add(event.event_id)
-            self.events.append(event)
+            event = parse_record(line)
+            self.events.setdefault(event.event_id, event)
 
 
 class RunTail:
@@ -121,7 +110,7 @@ class RunTail:
                 run = self._runs[run_id] = _Run()
                 self._restart()
                 self._advance(None)
-        return list(run.events)
+        return list(run.events.values())
 
     def look_ahead(self, runs: Iterable[tuple[str, Cursor, Cursor, bool]]) -> None:
         """Expect that `events` will be asked for these runs: reading many together is much less work than one by one.
@@ -277,10 +266,12 @@ class RunTail:
 
     def _take_records(self, offset: int, block: bytes, records: Sequence[EventRecord]) -> None:
         """Take the events of a block, which has no other lines."""
+        run_of = self._runs.get
         for event, data in zip(records, block.split(b"\n"), strict=False):
             end = offset + len(data) + 1
-            if (run := self._runs.get(event.pattern_run_id)) is not None:
-                run.add_record(offset, end, event)
+            if (run := run_of(event.pattern_run_id)) is not None:
+                run.lines[offset] = end
+                run.events.setdefault(event.event_id, event)
             else:
                 self._remember(event.pattern_run_id, {offset: end})
             offset = end

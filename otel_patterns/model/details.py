@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeGuard
 
-from ..compiled import compiled
 from ..errors import MISSING, Problem
 from . import names
 from .values import as_list, as_object
@@ -153,9 +152,7 @@ DETAILS: Final[Mapping[str, tuple[Detail, ...]]] = {
 }
 
 
-# Of each detail: its name, whether it is required, the type that nearly all values have, and what tells of the others.
-_Checks = tuple[tuple[str, bool, type | None, Callable[[Any], bool]], ...]
-_CHECKS: Final[dict[str, _Checks]] = {
+CHECKS: Final = {
     event_type: tuple((detail.name, detail.required, detail.kind.usual, detail.kind.accepts) for detail in details)
     for event_type, details in DETAILS.items()
 }
@@ -163,21 +160,14 @@ _CHECKS: Final[dict[str, _Checks]] = {
 
 def fits_details(event_type: str, details: Mapping[str, Any]) -> bool:
     """Tell whether `check_details` would yield nothing; asked of every event that is written, so it makes no words."""
-    return pass_checks(details, _CHECKS.get(event_type, ()), MISSING)
-
-
-def _pass_checks(details: Mapping[str, Any], checks: _Checks, missing: object) -> bool:
     value_of = details.get
-    for name, required, usual, accepts in checks:
-        value = value_of(name, missing)
+    for name, required, usual, accepts in CHECKS.get(event_type, ()):
+        value = value_of(name, MISSING)
         if type(value) is usual:
             continue
-        if required if value is missing else not accepts(value):
+        if (value is MISSING and required) or (value is not MISSING and not accepts(value)):
             return False
     return True
-
-
-pass_checks: Final = compiled("model._emitted", "pass_checks", _pass_checks)
 
 
 def check_details(event_type: str, details: Mapping[str, Any]) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ _ID_FORMS: Final = {
 }
 _REMEMBERED_RUNS: Final = 4096
 _Get = Callable[[str], Any]
-_STATUSES: Final = frozenset(names.EVENT_STATUSES)
+STATUSES: Final = frozenset(names.EVENT_STATUSES)
 
 
 class _Id:
@@ -76,11 +76,12 @@ def is_event(document: dict[str, Any]) -> bool:
 
 def are_good(event_id: str, job_id: str, run_id: str, pattern_id: str, status: str, step_id: str | None) -> bool:
     """Tell whether the texts of an event, each exactly a str, keep their rules."""
-    return status in _STATUSES and _are_good_of_run(job_id, run_id, pattern_id, step_id) and _is_event_id(event_id)
+    return status in STATUSES and are_good_of_run(job_id, run_id, pattern_id, step_id) and _is_event_id(event_id)
 
 
 @lru_cache(_REMEMBERED_RUNS)
-def _are_good_of_run(job_id: str, run_id: str, pattern_id: str, step_id: str | None) -> bool:
+def are_good_of_run(job_id: str, run_id: str, pattern_id: str, step_id: str | None) -> bool:
+    """Tell whether the texts that all events of a run share, each exactly a str, keep their rules."""
     # Remembered, because they stand in every event of a run.
     return (
         _is_run_id(run_id)
@@ -138,8 +139,8 @@ def new_event_document(  # noqa: PLR0913, PLR0917  # the parts of an event, in t
         type(event_type) is type(status) is type(pattern_run_id) is type(job_id) is type(pattern_id) is str
         and (step_id is None or type(step_id) is str)
         and event_type in names.LIFECYCLE_RANK
-        and status in _STATUSES
-        and _are_good_of_run(job_id, pattern_run_id, pattern_id, step_id)
+        and status in STATUSES
+        and are_good_of_run(job_id, pattern_run_id, pattern_id, step_id)
         and type(converted) is dict
         and 0 <= time_unix_nano < END_UNIX_NANO
     ):

@@ -64,19 +64,19 @@ def outline_of(events: Sequence[Event], terminal: Event | None) -> Outline:
             resolved = resolved or event
             inputs = as_object(details.get("inputs_preview")) or inputs
         elif event_type == names.TEMPLATE_EXPANDED:
-            artifacts += _texts(details.get("generated_artifacts"))
+            artifacts += texts_of(details.get("generated_artifacts"))
         elif event_type == names.EXECUTION_STARTED:
             started = started or event
         elif event_type == names.EXECUTION_COMPLETED:
-            artifacts = _texts(details.get("artifacts")) or artifacts
+            artifacts = texts_of(details.get("artifacts")) or artifacts
     start = (started or first).time_unix_nano
     return Outline(
         first.pattern_run_id,
         (resolved or first).pattern_id,
         first.job_id,
         step_id,
-        operation_kind or _recorded(events, "operation_kind") or names.UNKNOWN_OPERATION,
-        pattern_version or _recorded(events, "pattern_version"),
+        operation_kind or recorded_text(events, "operation_kind") or names.UNKNOWN_OPERATION,
+        pattern_version or recorded_text(events, "pattern_version"),
         _status(started, terminal),
         start,
         None if terminal is None else max(0, terminal.time_unix_nano - start) / 1e9,
@@ -104,12 +104,13 @@ def _filled(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _recorded(events: Iterable[Event], name: str) -> str | None:
+def recorded_text(events: Iterable[Event], name: str) -> str | None:
     """Return the first text of this name that a writing process recorded."""
     return next((value for event in events if (value := _filled(event.otel.get(name))) is not None), None)
 
 
-def _texts(value: object) -> list[str]:
+def texts_of(value: object) -> list[str]:
+    """Return what stands where an array of texts belongs."""
     if isinstance(value, str):
         return [value]
     return [text for item in as_list(value) or [] if (text := text_of(item)) is not None]

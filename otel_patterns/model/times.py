@@ -72,10 +72,11 @@ def _parse_minute(text: str) -> int:
 def format_timestamp(unix_nano: int) -> str:
     """Return RFC 3339 UTC with microseconds and `Z`; what is below a microsecond is cut off."""
     seconds, nano = divmod(unix_nano, 1_000_000_000)
-    return f"{_format_seconds(seconds)}.{nano // 1000:06d}Z"
+    return f"{format_seconds(seconds)}.{nano // 1000:06d}Z"
 
 
 @lru_cache(8)
-def _format_seconds(seconds: int) -> str:
+def format_seconds(seconds: int) -> str:
+    """Return what stands before the fraction of a second, of seconds since 1970."""
     # Remembered, because most of the events of a second come one after the other.
     return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%dT%H:%M:%S}"

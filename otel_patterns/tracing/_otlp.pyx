@@ -18,7 +18,7 @@ from libc.string cimport memcpy
 
 from ..model import ids, names
 from ..model.encoding import encode_json
-from ..model.outline import error_of, order_key, outline_of
+from ..model.outline import ended_status, error_of, order_key, outputs_of, recorded_text, texts_of
 from ..model.stages import CLOSES as _CLOSES
 from ..model.stages import OPENS as _OPENS
 from ..model.values import clean_text
@@ -43,6 +43,10 @@ cdef enum:
 
 # Tags of fields, one byte each but for a span's flags. What the fields are, `wire` says.
 cdef enum:
+    REQUEST_RESOURCE_SPANS = 1 << 3 | SIZED
+    GROUP_RESOURCE = 1 << 3 | SIZED
+    GROUP_SCOPE_SPANS = 2 << 3 | SIZED
+    SCOPE_SPANS_SPANS = 2 << 3 | SIZED
     RESOURCE_ATTRIBUTES = 1 << 3 | SIZED
     SPAN_TRACE_ID = 1 << 3 | SIZED
     SPAN_SPAN_ID = 2 << 3 | SIZED
@@ -83,6 +87,9 @@ cdef object encode = msgspec.json.Encoder().encode
 
 cdef bytes FLAGS = wire.FLAGS
 cdef bytes REMOTE_FLAGS = wire.REMOTE_FLAGS
+cdef bytes SCOPE = wire.SCOPE
+cdef bytes SCOPE_SCHEMA = wire.SCOPE_SCHEMA
+cdef bytes GROUP_SCHEMA = wire.GROUP_SCHEMA
 
 cdef Py_ssize_t MAX_TEXT_BYTES = projection.MAX_TEXT_BYTES
 cdef int MAX_EVENT_DETAILS = projection.MAX_EVENT_DETAILS
@@ -103,6 +110,14 @@ cdef dict CLOSES = _CLOSES
 cdef str OTEL = names.OTEL
 cdef str SELECTION = names.SELECTION
 cdef str SELECTION_FAILED = names.SELECTION_FAILED
+cdef str SELECTION_RESOLVED = names.SELECTION_RESOLVED
+cdef str TEMPLATE_EXPANDED = names.TEMPLATE_EXPANDED
+cdef str EXECUTION_STARTED = names.EXECUTION_STARTED
+cdef str EXECUTION_COMPLETED = names.EXECUTION_COMPLETED
+cdef str FAILED = names.FAILED
+cdef str SKIPPED = names.SKIPPED
+cdef str RESULT_SUCCESS = names.RESULT_SUCCESS
+cdef frozenset FAILED_EVENT_TYPES = names.FAILED_EVENT_TYPES
 cdef str TEMPLATE = names.TEMPLATE
 cdef str EXECUTION = names.EXECUTION
 cdef str EVENT_EXCEPTION = names.EVENT_EXCEPTION
@@ -139,6 +154,29 @@ cdef str ATTR_RUN_ID = names.ATTR_RUN_ID
 cdef str ATTR_STAGE = names.ATTR_STAGE
 cdef str ATTR_STATUS = names.ATTR_STATUS
 cdef str ATTR_STEP_ID = names.ATTR_STEP_ID
+
+
+def join_request(bytes resource, spans):
+    """As `wire.join_request`."""
+    cdef _Writer writer = _Writer()
+    cdef list encoded = list(spans)
+    cdef bytes span
+    cdef Py_ssize_t begin, place
+    writer.put(GROUP_SCHEMA)
+    begin = writer.size
+    writer.put(SCOPE_SCHEMA)
+    for place in range(len(encoded) - 1, -1, -1):
+        span = encoded[place]
+        writer.put(span)
+        writer.varint(len(span))
+        writer.tag(SCOPE_SPANS_SPANS)
+    writer.put(SCOPE)
+    writer.close(GROUP_SCOPE_SPANS, begin)
+    begin = writer.size
+    writer.put(resource)
+    writer.close(GROUP_RESOURCE, begin)
+    writer.close(REQUEST_RESOURCE_SPANS, 0)
+    return writer.take()
 
 
 def encode_run(events, *, closed_by=None):
@@ -247,15 +285,16 @@ cdef _root(_Writer writer, _Common common, list prefix, _Recorded recorded):
     cdef dict attributes
     cdef Py_ssize_t begin, index, place
     cdef bint is_remote
+    cdef _Outline run
     if not _are_times_rising(prefix):
         ordered = sorted(prefix, key=lambda event: (event.time_unix_nano, event.rank))
         folded = sorted(prefix, key=order_key)
     terminal = prefix[len(prefix) - 1]
-    run = outline_of(folded, terminal)
-    error = error_of(terminal)
+    run = _Outline(folded, terminal)
+    error = _error_of(terminal)
     start = ordered[0].time_unix_nano
     attributes = _run_attributes(run)
-    attributes[ATTR_CICD_RESULT] = result_of(terminal)
+    attributes[ATTR_CICD_RESULT] = _result_of(terminal)
     if error is not None:
         _add(attributes, ATTR_ERROR_TYPE, error.get("type"))
     caller = recorded.caller
@@ -342,7 +381,7 @@ cdef _stage(_Writer writer, _Common common, str stage, opening, closing):
     cdef dict attributes
     cdef int kind = INTERNAL
     cdef Py_ssize_t place
-    error = error_of(closing) if closing.event_type in TERMINAL_EVENT_TYPES else None
+    error = _error_of(closing) if closing.event_type in TERMINAL_EVENT_TYPES else None
     pattern_id, opening_id = closing.pattern_id, opening.event_id
     opening_details, closing_details = opening.details, closing.details
     attributes = {
@@ -352,7 +391,7 @@ cdef _stage(_Writer writer, _Common common, str stage, opening, closing):
         ATTR_STAGE: stage,
         ATTR_CICD_TASK_NAME: stage,
         ATTR_CICD_TASK_RUN_ID: opening_id,
-        ATTR_CICD_TASK_RESULT: result_of(closing),
+        ATTR_CICD_TASK_RESULT: _result_of(closing),
     }
     if stage == EXECUTION and opening_details.get("executor") in COMMAND_EXECUTORS:
         kind = CLIENT
@@ -415,7 +454,73 @@ cdef int _add_user_attributes(dict attributes, tuple given) except -1:
     return 0
 
 
-cdef dict _run_attributes(run):
+cdef _error_of(terminal):
+    """As `outline.error_of`."""
+    if terminal.event_type == EXECUTION_COMPLETED and terminal.status != FAILED:
+        return None
+    return error_of(terminal)
+
+
+cdef _result_of(closing):
+    """As `outcome.result_of`."""
+    status = closing.status
+    if status == FAILED or status == SKIPPED or closing.event_type in FAILED_EVENT_TYPES:
+        return result_of(closing)
+    return RESULT_SUCCESS
+
+
+cdef class _Outline:
+    """As `outline.outline_of` of a run that has ended."""
+
+    cdef object job_id, operation_kind, pattern_id, pattern_run_id, pattern_version, status, step_id
+    cdef double duration_seconds
+    cdef dict inputs, outputs
+    cdef list artifacts
+
+    def __init__(self, list events, terminal):
+        cdef int64_t start
+        first = events[0]
+        started = resolved = None
+        self.step_id = self.operation_kind = self.pattern_version = None
+        self.inputs, self.artifacts = {}, []
+        for event in events:
+            event_type, details = event.event_type, event.details
+            if self.step_id is None:
+                self.step_id = event.step_id
+            if self.operation_kind is None:
+                self.operation_kind = _filled(details.get("operation_kind"))
+            if self.pattern_version is None:
+                self.pattern_version = _filled(details.get("template_version"))
+            if event_type == SELECTION_RESOLVED:
+                if resolved is None:
+                    resolved = event
+                inputs = details.get("inputs_preview")
+                if isinstance(inputs, dict) and inputs:
+                    self.inputs = inputs
+            elif event_type == TEMPLATE_EXPANDED:
+                self.artifacts += texts_of(details.get("generated_artifacts"))
+            elif event_type == EXECUTION_STARTED:
+                if started is None:
+                    started = event
+            elif event_type == EXECUTION_COMPLETED:
+                self.artifacts = texts_of(details.get("artifacts")) or self.artifacts
+        if self.operation_kind is None:
+            self.operation_kind = recorded_text(events, "operation_kind") or names.UNKNOWN_OPERATION
+        if self.pattern_version is None:
+            self.pattern_version = recorded_text(events, "pattern_version")
+        self.pattern_run_id, self.job_id = first.pattern_run_id, first.job_id
+        self.pattern_id = (first if resolved is None else resolved).pattern_id
+        start = (first if started is None else started).time_unix_nano
+        self.duration_seconds = max(0, terminal.time_unix_nano - start) / 1e9
+        self.status = ended_status(terminal.event_type, terminal.status)
+        self.outputs = outputs_of(terminal.event_type, terminal.details)
+
+
+cdef _filled(value):
+    return value if isinstance(value, str) and value else None
+
+
+cdef dict _run_attributes(_Outline run):
     pattern_id, run_id, artifacts = _cut(run.pattern_id), run.pattern_run_id, run.artifacts
     cdef dict attributes = {ATTR_RUN_ID: run_id, ATTR_PATTERN_ID: pattern_id}
     _add(attributes, ATTR_PATTERN_VERSION, run.pattern_version)
@@ -435,6 +540,7 @@ cdef dict _run_attributes(run):
 
 cdef int _add_scalars(dict attributes, dict members, str prefix, int room, int depth) except -1:
     """Add at most `room` scalars of an object, those of objects inside it under dotted keys, and return the room left."""
+    cdef str key
     for key, value in members.items():
         if not room:
             break
@@ -471,6 +577,15 @@ cdef str _cut(text):
     if type(text) is str and PyUnicode_IS_ASCII(text) and PyUnicode_GET_LENGTH(text) <= MAX_TEXT_BYTES:
         return text
     return projection.cut_text(text)
+
+
+cdef inline int _digit(char character) noexcept:
+    """Return the value of a hex digit; -1 for another character."""
+    if c"0" <= character <= c"9":
+        return character - c"0"
+    if c"a" <= character <= c"f":
+        return character - c"a" + 10
+    return -1
 
 
 cdef class _Writer:
@@ -523,6 +638,9 @@ cdef class _Writer:
         memcpy(self.room(count), data, count)
         return 0
 
+    cdef inline int put(self, bytes data) except -1:
+        return self.raw(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
     cdef inline int tag(self, uint8_t tag) except -1:
         self.room(1)[0] = tag
         return 0
@@ -573,12 +691,18 @@ cdef class _Writer:
 
     cdef int id(self, uint8_t tag, str digits) except -1:
         """Write an id unless it is empty."""
-        cdef Py_ssize_t begin = self.size
-        cdef bytes data
-        if not digits:
+        cdef Py_ssize_t begin = self.size, count = 0, place
+        cdef const char* data = PyUnicode_AsUTF8AndSize(digits, &count)
+        cdef uint8_t* at
+        cdef int high, low
+        if not count:
             return 0
-        data = bytes.fromhex(digits)
-        self.raw(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        at = self.room(count // 2)
+        for place in range(count // 2):
+            high, low = _digit(data[2 * place]), _digit(data[2 * place + 1])
+            if high < 0 or low < 0:
+                raise ValueError(f"{digits!r} is no id of hex digits")
+            at[place] = high << 4 | low
         return self.close(tag, begin)
 
     cdef int value(self, value) except -1:
@@ -635,6 +759,7 @@ cdef class _Writer:
         """Write a resource as it is in the journal."""
         cdef list keys = [], attributes = []
         cdef Py_ssize_t place
+        cdef str key
         if isinstance(value, dict):
             for key, item in (<dict>value).items():
                 attribute = item if type(item) is str and PyUnicode_IS_ASCII(item) else attribute_of(item)
@@ -680,7 +805,7 @@ cdef class _Writer:
                 break
         text = _json_of(details)
         if len(text) <= MAX_TEXT_BYTES:
-            self.raw(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+            self.put(text)
             self.close(VALUE_TEXT, begin)
             self.close(VALUE, begin)
             self.word(KEY, ATTR_DETAILS)
@@ -731,7 +856,7 @@ cdef class _Writer:
         """Write what stands behind the links of a span: its status, and whether its parent is in another process."""
         cdef bytes flags = REMOTE_FLAGS if is_remote else FLAGS
         cdef Py_ssize_t begin
-        self.raw(PyBytes_AS_STRING(flags), PyBytes_GET_SIZE(flags))
+        self.put(flags)
         if error is not None:
             begin = self.size
             self.varint(STATUS_CODE_ERROR)

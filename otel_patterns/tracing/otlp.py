@@ -7,9 +7,10 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final
 
 from ..compiled import compiled
+from . import wire
 from .projection import project
 from .trace import EncodedRun, EncodedSpan
-from .wire import encode_resource, encode_span, join_request
+from .wire import encode_resource, encode_span
 
 if TYPE_CHECKING:
     from ..model.record import Event
@@ -25,7 +26,7 @@ def encode(resource: Attributes, spans: Iterable[Span]) -> bytes:
     Raises:
         ValueError: A text has no UTF-8 form, an integer has more than 64 bits, or an id is not hex.
     """
-    return join_request(encode_resource(resource), map(encode_span, spans))
+    return wire.join_request(encode_resource(resource), map(encode_span, spans))
 
 
 def encode_trace(trace: RunTrace) -> EncodedRun:
@@ -68,6 +69,7 @@ def encode_run_plainly(events: Iterable[Event], *, closed_by: AbstractSet[str] |
 
 
 encode_run: Final = compiled("tracing._otlp", "encode_run", encode_run_plainly)
+join_request: Final = compiled("tracing._otlp", "join_request", wire.join_request)
 
 
 def single_spans(request: bytes) -> Iterator[tuple[str, bytes]]:

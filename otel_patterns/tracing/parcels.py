@@ -9,9 +9,8 @@ import msgspec
 
 from ..model.ids import ulid_unix_nano
 from .answers import Answer
-from .otlp import single_spans
+from .otlp import join_request, single_spans
 from .trace import EncodedRun, EncodedSpan, Span
-from .wire import join_request
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024

@@ -130,11 +130,11 @@ _ARRAY_VALUES: Final = _tag(1, _SIZED)
 
 def join_request(resource: bytes, spans: Iterable[bytes]) -> bytes:
     """Return an ExportTraceServiceRequest with one resource, our scope, and these spans, all of them encoded."""
-    scope_spans = [_SCOPE]
+    scope_spans = [SCOPE]
     for span in spans:
         scope_spans += (_SCOPE_SPANS_SPANS, _VARINTS[len(span)], span)
-    scope_spans.append(_SCOPE_SCHEMA)
-    group = _sized(_GROUP_RESOURCE, resource) + _sized(_GROUP_SCOPE_SPANS, b"".join(scope_spans)) + _GROUP_SCHEMA
+    scope_spans.append(SCOPE_SCHEMA)
+    group = _sized(_GROUP_RESOURCE, resource) + _sized(_GROUP_SCOPE_SPANS, b"".join(scope_spans)) + GROUP_SCHEMA
     return _sized(_REQUEST_RESOURCE_SPANS, group)
 
 
@@ -269,8 +269,8 @@ def _time(tag: bytes, unix_nano: int) -> bytes:
 
 FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE)
 REMOTE_FLAGS: Final = _SPAN_FLAGS + _fixed32(_HAS_IS_REMOTE | _IS_REMOTE)
-_SCOPE: Final = _sized(
+SCOPE: Final = _sized(
     _SCOPE_SPANS_SCOPE, _word(_SCOPE_NAME, names.SCOPE_NAME) + _word(_SCOPE_VERSION, names.SCOPE_VERSION)
 )
-_SCOPE_SCHEMA: Final = _word(_SCOPE_SPANS_SCHEMA_URL, names.SCHEMA_URL)
-_GROUP_SCHEMA: Final = _word(_GROUP_SCHEMA_URL, names.SCHEMA_URL)
+SCOPE_SCHEMA: Final = _word(_SCOPE_SPANS_SCHEMA_URL, names.SCHEMA_URL)
+GROUP_SCHEMA: Final = _word(_GROUP_SCHEMA_URL, names.SCHEMA_URL)

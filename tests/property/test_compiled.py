@@ -11,12 +11,15 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_patterns.compiled import is_compiled
-from otel_patterns.errors import MISSING
-from otel_patterns.model import details as checks
-from otel_patterns.model import names, values
+from otel_patterns.compiled import compiled, is_compiled
+from otel_patterns.errors import InvalidEventError
+from otel_patterns.model import names
+from otel_patterns.model.details import fits_details
+from otel_patterns.model.envelope import new_event_document
 from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.record import Event, record_of
+from otel_patterns.model.times import END_UNIX_NANO
+from otel_patterns.model.values import as_object
 from otel_patterns.tracing import otlp
 from otel_patterns.tracing.trace import EncodedRun
 from tests.property.strategies import RUN_IDS, event_documents, json_values, streams
@@ -131,34 +134,66 @@ _scalars = st.sampled_from(
 _values: st.SearchStrategy[Any] = st.recursive(
     _scalars,
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "é", _Text("b"), 1]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["", "a", "b", "é", _Text("b"), 1]), inner, max_size=3)
     ),
     max_leaves=8,
 )
 
 
-@settings(max_examples=1000)
-@given(_values, st.integers(0, 9))
-def test_plain_values_are_copied_and_others_are_found_odd(value: Any, depth: int) -> None:
-    """Both say of the same values that the whole rule has more to say, also at the depth where they give up."""
-    for _ in range(depth):
+@st.composite
+def _nested(draw: st.DrawFn) -> Any:
+    """Draw a value, mostly an object, also as deep as where the quick way gives up."""
+    value: Any = draw(_values)
+    for _ in range(draw(st.sampled_from([0, 0, 0, 6, 7, 8, 9]))):
         value = [value]
-    odd = object()
-    expected = values._plain_copy(value, odd)  # pyright: ignore[reportPrivateUsage]
-    copied = values.plain_copy(value, odd)
-    assert (copied is odd) is (expected is odd)
-    if copied is not odd:
-        assert repr(copied) == repr(value)
-        assert copied is not value
+    return {"a": value} if draw(st.integers(0, 4)) else value
+
+
+_Parts = tuple[Any, ...]
+_parts_of_an_event: st.SearchStrategy[_Parts] = st.tuples(
+    st.sampled_from([0, 1_795_000_000_123_456_789, END_UNIX_NANO - 1, END_UNIX_NANO, -1, 2**64]),
+    st.sampled_from([*names.EVENT_TYPES, "pattern.unknown", _Text(names.EXECUTION_STARTED), None]),
+    st.sampled_from(["JOB-1", "JOB-1\n", "RUN-1", _Text("JOB-1"), 7]),
+    st.sampled_from(["PRUN-1", "PRUN-", _Text("PRUN-1")]),
+    st.sampled_from(["PAT-A", "PAT-a"]),
+    st.sampled_from([*names.EVENT_STATUSES, "done", ["success"]]),
+    st.none() | _nested(),
+    st.sampled_from([None, "STEP-1", "STEP", _Text("STEP-1")]),
+)
+
+
+def _document(make: Callable[..., dict[str, Any]], parts: _Parts) -> str:
+    try:
+        return repr(make("EVT-1", *parts))
+    except InvalidEventError as error:
+        return str(error)
+
+
+@settings(max_examples=1500)
+@given(
+    _parts_of_an_event
+    | st.tuples(
+        *map(st.just, (0, names.EXECUTION_STARTED, "JOB-1", "PRUN-1", "PAT-A", "success")), _nested(), st.none()
+    )
+)
+def test_a_new_event_is_the_same_document(parts: _Parts) -> None:
+    """Whatever its parts are: the same document, of copies, or the same words about what is wrong."""
+    make: Callable[..., dict[str, Any]] = compiled("model._emitted", "new_event_document", new_event_document)
+    expected = _document(new_event_document, parts)
+    note("document" if expected.startswith("{") else "refused")
+    assert _document(make, parts) == expected
+    if expected.startswith("{") and (given_details := as_object(parts[6])) is not None:
+        made = make("EVT-1", *parts)["details"]
+        assert made is not given_details
+        assert not any(made.get(key) is item for key, item in given_details.items() if isinstance(item, (dict, list)))
 
 
 @settings(max_examples=600)
 @given(event_documents())
-def test_details_pass_the_same_checks(document: dict[str, Any]) -> None:
+def test_details_fit_for_both(document: dict[str, Any]) -> None:
     """For any event type and any details."""
-    event_type, given_details = document.get("event_type"), document.get("details")
-    if not isinstance(event_type, str) or not isinstance(given_details, dict):
-        return
-    table = checks._CHECKS.get(event_type, ())  # pyright: ignore[reportPrivateUsage]
-    expected = checks._pass_checks(given_details, table, MISSING)  # pyright: ignore[reportPrivateUsage, reportUnknownArgumentType]
-    assert checks.pass_checks(given_details, table, MISSING) is expected  # pyright: ignore[reportUnknownArgumentType]
+    event_type, details = document.get("event_type"), as_object(document.get("details"))
+    if isinstance(event_type, str) and details is not None:
+        fits = compiled("model._emitted", "fits_details", fits_details)
+        assert fits(event_type, details) is fits_details(event_type, details)
