@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from operator import lt
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from ..compiled import compiled
 from ..model import names
 from ..model.columns import are_ids, are_in_our_form, are_timestamps
 from ..model.envelope import is_event
@@ -133,18 +135,42 @@ def decode_block(start: int, data: bytes) -> Block | None:
         return None
     heads, timestamps = decoded
     in_our_form = are_in_our_form(timestamps)
-    event_ids = [head.event_id for head in heads]
-    by_run = _by_run(heads)
-    if not (in_our_form or are_timestamps(timestamps)) or not _have_good_ids(event_ids, by_run.keys(), heads):
+    event_ids, by_run, job_ids, pattern_ids, step_ids = _quick_columns_of()(heads)
+    if not (in_our_form or are_timestamps(timestamps)):
+        return None
+    if not are_ids(event_ids, by_run.keys(), job_ids, pattern_ids, step_ids):
         return None
     return _block(heads, by_run, start, start + len(data), event_ids, timestamps, in_our_form=in_our_form)
 
 
-def _by_run(heads: Iterable[Head]) -> dict[str, list[Head]]:
+class Columns(NamedTuple):
+    """What many events have, column by column, and the events of each run."""
+
+    event_ids: list[str]
+    by_run: dict[str, list[Head]]
+    job_ids: set[str]
+    pattern_ids: set[str]
+    step_ids: set[str | None]
+
+
+def columns_of(heads: list[Head]) -> Columns:
+    """Return the columns of events."""
     by_run: defaultdict[str, list[Head]] = defaultdict(list)
     for head in heads:
         by_run[head.pattern_run_id].append(head)
-    return by_run
+    return Columns(
+        [head.event_id for head in heads],
+        by_run,
+        {head.job_id for head in heads},
+        {head.pattern_id for head in heads},
+        {head.step_id for head in heads},
+    )
+
+
+@cache
+def _quick_columns_of() -> Callable[[list[Head]], Columns]:
+    # Loaded by whom it is asked for: who reads few events has no use for it.
+    return compiled("journal._heads", "columns_of", columns_of)
 
 
 def decode_records(data: bytes) -> list[EventRecord] | None:
@@ -158,8 +184,14 @@ def decode_records(data: bytes) -> list[EventRecord] | None:
         if time is None or record.time_unix_nano or record.status not in _STATUSES:
             return None
         record.time_unix_nano = time
-    event_ids, run_ids = [record.event_id for record in records], {record.pattern_run_id for record in records}
-    return records if _have_good_ids(event_ids, run_ids, records) else None
+    are_good = are_ids(
+        [record.event_id for record in records],
+        {record.pattern_run_id for record in records},
+        {record.job_id for record in records},
+        {record.pattern_id for record in records},
+        {record.step_id for record in records},
+    )
+    return records if are_good else None
 
 
 class _RunHead(msgspec.Struct, gc=False):
@@ -217,26 +249,14 @@ def _may_have_long_lines(data: bytes) -> bool:
     return any(data.find(b"\n", start, start + step) < 0 for start in range(0, len(data), step))
 
 
-def _have_good_ids(
-    event_ids: Collection[str], run_ids: Collection[str], events: Sequence[Head] | Sequence[EventRecord]
-) -> bool:
-    return are_ids(
-        event_ids,
-        run_ids,
-        {event.job_id for event in events},
-        {event.pattern_id for event in events},
-        {event.step_id for event in events},
-    )
-
-
 def block_of(found: Sequence[tuple[Line, dict[str, Any]]]) -> Block:
     """Return events that were parsed one by one, at least one."""
     heads = [_head_of(document) for _, document in found]
     timestamps = [head.timestamp for head in heads]
-    event_ids = [head.event_id for head in heads]
+    columns = columns_of(heads)
     in_our_form = are_in_our_form(timestamps)
     start, end = found[0][0].offset, found[-1][0].end
-    return _block(heads, _by_run(heads), start, end, event_ids, timestamps, in_our_form=in_our_form)
+    return _block(heads, columns.by_run, start, end, columns.event_ids, timestamps, in_our_form=in_our_form)
 
 
 def _block(

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from ..compiled import compiled
 from ..errors import JournalError
 from ..model import names
 from ..model.columns import are_in_our_form
@@ -66,6 +67,14 @@ def read_runs(
     return dict(sorted(runs.items(), key=lambda item: (_first_unix_nano(item[1]), item[0])))
 
 
+def parted(heads: list[Head], telling: frozenset[str]) -> tuple[list[str], list[Head]]:
+    """Return the ids of events, and those of them whose types are among these."""
+    return [head.event_id for head in heads], [head for head in heads if head.event_type in telling]
+
+
+_quickly_parted: Final = compiled("journal._heads", "parted", parted)
+
+
 class JournalRun(msgspec.Struct, eq=False, gc=False):
     """A run of a journal, as far as it can be told while reading on. `run` is all of it.
 
@@ -107,22 +116,20 @@ class JournalRun(msgspec.Struct, eq=False, gc=False):
     folded: PatternRun | None = None
     first_unix_nano: int = 0
 
-    def add(self, heads: Sequence[Head], number: int, block: Block) -> None:
+    def add(self, heads: list[Head], number: int, block: Block) -> None:
         """Take the run's events of one more block."""
         if heads[0].timestamp <= self.latest_at or not (block.is_rising or _are_plain(heads, block)):
             self.is_plain = False
         self.latest_at = heads[-1].timestamp
         self.is_distinct = block.is_distinct and not self.blocks
-        event_ids = [head.event_id for head in heads]
+        event_ids, telling = _quickly_parted(heads, _TELLING)
         if self.events:
             self.events += event_ids
         else:
             self.events = event_ids
         self.blocks += (number,)
-        for head in heads:
+        for head in telling:
             event_type = head.event_type
-            if event_type not in _TELLING:
-                continue
             if event_type == names.SELECTION_RESOLVED:
                 if not self.is_resolved:
                     self.is_resolved, self.pattern_id = True, head.pattern_id

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from otel_patterns.compiled import compiled, is_compiled
 from otel_patterns.errors import InvalidEventError
+from otel_patterns.journal.heads import Details, Head, columns_of
+from otel_patterns.journal.runs import parted
 from otel_patterns.model import names
 from otel_patterns.model.details import fits_details
 from otel_patterns.model.envelope import new_event_document
@@ -20,9 +22,9 @@ from otel_patterns.model.events import PatternEvent
 from otel_patterns.model.record import Event, record_of
 from otel_patterns.model.times import END_UNIX_NANO
 from otel_patterns.model.values import as_object
-from otel_patterns.tracing import otlp
+from otel_patterns.tracing import otlp, wire
 from otel_patterns.tracing.trace import EncodedRun
-from tests.property.strategies import RUN_IDS, event_documents, json_values, streams
+from tests.property.strategies import RUN_IDS, event_documents, events, json_values, streams
 from tests.streams import golden_runs, semgrep_run
 
 pytestmark = pytest.mark.skipif(not is_compiled(), reason="nothing is compiled here")
@@ -79,10 +81,10 @@ def _runs(draw: st.DrawFn) -> list[PatternEvent]:
 
 
 def _outcome(
-    encode: Callable[..., EncodedRun | None], events: list[Event], closed_by: set[str] | None
+    encode: Callable[..., EncodedRun | None], run: list[Event], closed_by: set[str] | None
 ) -> EncodedRun | str | None:
     try:
-        return encode(events, closed_by=closed_by)
+        return encode(run, closed_by=closed_by)
     except Exception as error:  # both must fail in one way, whatever it is
         return type(error).__name__
 
@@ -91,11 +93,11 @@ def _outcome(
 @given(_runs(), st.booleans(), st.data())
 def test_a_run_is_encoded_to_the_same_bytes(stream: list[PatternEvent], is_record: bool, data: st.DataObject) -> None:
     """Whatever its events hold, as users have them and as a journal is read; for all that is final, and for some."""
-    events: list[Event] = [record_of(event.to_dict()) for event in stream] if is_record else list(stream)
-    closed_by = data.draw(st.none() | st.sets(st.sampled_from([event.event_id for event in events])))
-    expected = _outcome(otlp.encode_run_plainly, events, closed_by)
+    run: list[Event] = [record_of(event.to_dict()) for event in stream] if is_record else list(stream)
+    closed_by = data.draw(st.none() | st.sets(st.sampled_from([event.event_id for event in run])))
+    expected = _outcome(otlp.encode_run_plainly, run, closed_by)
     note(type(expected).__name__ if not isinstance(expected, str) else expected)
-    assert _outcome(otlp.encode_run, events, closed_by) == expected
+    assert _outcome(otlp.encode_run, run, closed_by) == expected
 
 
 def test_no_run_is_none() -> None:
@@ -106,8 +108,8 @@ def test_no_run_is_none() -> None:
 def test_known_runs_are_encoded_to_the_same_bytes() -> None:
     """Runs as the field has them; and one of thousands of events, more than fit into what is reserved at first."""
     for run_id in {event.pattern_run_id: None for event in golden_runs()}:
-        events = [event for event in golden_runs() if event.pattern_run_id == run_id]
-        assert otlp.encode_run(events) == otlp.encode_run_plainly(events)
+        run = [event for event in golden_runs() if event.pattern_run_id == run_id]
+        assert otlp.encode_run(run) == otlp.encode_run_plainly(run)
     first, *middle, last = semgrep_run()
     many = [
         PatternEvent.from_document({**event.to_dict(), "event_id": f"EVT-{number}-{place}"})
@@ -197,3 +199,25 @@ def test_details_fit_for_both(document: dict[str, Any]) -> None:
     if isinstance(event_type, str) and details is not None:
         fits = compiled("model._emitted", "fits_details", fits_details)
         assert fits(event_type, details) is fits_details(event_type, details)
+
+
+@settings(max_examples=200)
+@given(st.lists(events(st.integers(0, 9).map(lambda number: f"EVT-{number}")), max_size=20))
+def test_events_are_gathered_alike(stream: list[PatternEvent]) -> None:
+    """Columns, the events of each run in their order, and those of the wanted types."""
+    given_heads = [
+        Head(**{key: value for key, value in event.to_dict().items() if key != "details"}, details=Details())
+        for event in stream
+    ]
+    gather = compiled("journal._heads", "columns_of", columns_of)
+    assert tuple(gather(given_heads)) == tuple(columns_of(given_heads))
+    part = compiled("journal._heads", "parted", parted)
+    telling = names.TERMINAL_EVENT_TYPES
+    assert part(given_heads, telling) == parted(given_heads, telling)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=300), st.lists(st.binary(max_size=300), max_size=200))
+def test_requests_are_joined_alike(resource: bytes, spans: list[bytes]) -> None:
+    """With sizes of one byte and of more, and more than fits into what is reserved at first."""
+    assert otlp.join_request(resource, spans) == wire.join_request(resource, spans)
