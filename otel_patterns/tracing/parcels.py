@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from ..model.ids import ulid_unix_nano
 from .answers import Answer
-from .otlp import join_request, single_spans
-from .trace import EncodedRun, EncodedSpan, Span
+
+if TYPE_CHECKING:
+    from .trace import EncodedRun, EncodedSpan, Span
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
@@ -64,6 +65,9 @@ def pack(run: EncodedRun, spans: Sequence[EncodedSpan], *, are_last: bool = Fals
         spans: Some of its spans.
         are_last: All others of the run are settled.
     """
+    # Loaded already: it has made the run.
+    from .otlp import join_request  # noqa: PLC0415
+
     completes = run.is_whole and (are_last or len(spans) == 1 + len(run.stages))
     # Other ids may come again, for another run: only its spans tell what is settled of it.
     completes = completes and ulid_unix_nano(run.run_id) is not None
@@ -131,6 +135,8 @@ def _halves(parcels: Sequence[Parcel]) -> list[Sequence[Parcel]]:
         (parcel,) = parcels
         if len(parcel.span_ids) == 1:
             return []
+        from .otlp import single_spans  # noqa: PLC0415  # rare
+
         parcels = [Parcel(parcel.run_id, (span_id,), body) for span_id, body in single_spans(parcel.body)]
     middle = len(parcels) // 2
     return [parcels[middle:], parcels[:middle]]

@@ -16,11 +16,11 @@ from .answers import Answer, clean, shortened
 from .endpoint import Endpoint
 from .grpc_sender import GrpcSender
 from .http_sender import HttpSender
-from .otlp import encode_run
 from .parcels import Parcel, pack, send
 
 if TYPE_CHECKING:
     from ..model.record import Event
+    from .trace import EncodedRun
 
 
 class Sink(Protocol):
@@ -73,7 +73,7 @@ class OtlpSink:
 
     def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
         """Return the spans that these events made final, encoded."""
-        run = encode_run(events, closed_by=closed_by)
+        run = _encode_run(events, closed_by)
         if run is None or run.native or not run.sampled:
             return None
         spans = [*run.stages] if run.root is None else [run.root, *run.stages]
@@ -81,7 +81,7 @@ class OtlpSink:
 
     def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
         """Return the marker, encoded."""
-        run = encode_run(events, closed_by=frozenset())
+        run = _encode_run(events, frozenset())
         if run is None or run.native or not run.sampled or run.marker is None:
             return None
         return pack(run, [run.marker])
@@ -112,3 +112,10 @@ class OtlpSink:
     def close(self) -> None:
         """Close connections."""
         self._sender.close()
+
+
+def _encode_run(events: Sequence[Event], closed_by: AbstractSet[str]) -> EncodedRun | None:
+    # Loaded when the first run is delivered, in the delivery thread: it takes longer than the engine should wait.
+    from .otlp import encode_run  # noqa: PLC0415
+
+    return encode_run(events, closed_by=closed_by)

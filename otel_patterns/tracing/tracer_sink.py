@@ -22,7 +22,6 @@ from ..model import names
 from ..settings import EXIT_SECONDS
 from .answers import Answer
 from .parcels import Parcel
-from .projection import project
 from .provider import global_provider, sdk_tracer
 
 if TYPE_CHECKING:
@@ -115,14 +114,14 @@ class TracerSink:
 
     def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
         """Return the spans that these events made final, as they are."""
-        run = project(events, closed_by=closed_by)
+        run = _project(events, closed_by)
         if run is None or run.native or not run.sampled:
             return None
         return _parcel(run, run.stages if run.root is None else (run.root, *run.stages))
 
     def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
         """Return the marker, as it is."""
-        run = project(events, closed_by=frozenset())
+        run = _project(events, frozenset())
         if run is None or run.native or not run.sampled or run.marker is None:
             return None
         return _parcel(run, (run.marker,))
@@ -216,6 +215,13 @@ class TracerSink:
     def close(self) -> None:
         """Push on what was played: this process may end without the provider's own shutdown."""
         self.flush(EXIT_SECONDS)
+
+
+def _project(events: Sequence[Event], closed_by: AbstractSet[str]) -> RunTrace | None:
+    # Loaded when the first run is delivered, in the delivery thread: it takes longer than the engine should wait.
+    from .projection import project  # noqa: PLC0415
+
+    return project(events, closed_by=closed_by)
 
 
 def _parcel(run: RunTrace, spans: Sequence[Span]) -> Parcel | None:

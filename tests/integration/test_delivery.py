@@ -16,7 +16,7 @@ import pytest
 
 from otel_patterns import PatternEvent, PatternEventEmitter, configure, pattern_run, shutdown
 from otel_patterns.clock import encode_ulid
-from otel_patterns.tracing import sink
+from otel_patterns.tracing import otlp
 from otel_patterns.tracing.delivered import DeliveryRecord
 from otel_patterns.tracing.replay import Selection, traces_of
 from tests.backends.polling import wait_for
@@ -127,7 +127,7 @@ def test_receiver_that_does_not_answer_is_not_projected_for(
     def encode_run(*_arguments: object, **_named: object) -> None:
         projected.append("a run")
 
-    monkeypatch.setattr(sink, "encode_run", encode_run)
+    monkeypatch.setattr(otlp, "encode_run", encode_run)
     for _ in range(50):
         run_once(emitter)
     assert not emitter.flush(1)
