@@ -353,12 +353,13 @@ def test_capture_does_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPa
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
+    before = {name: os.environ[name] for name in os.environ if name.startswith("OTEL_")}
     with capture_runs() as captured:
         work()
         os.environ["OTEL_PATTERNS_JAEGER_URL"] = "http://jaeger"
         assert PatternEventEmitter().destination is None
     assert (captured.trace.sampled, captured.trace.resource) == (True, (("service.name", "unknown_service"),))
-    assert {name: os.environ[name] for name in os.environ if name.startswith("OTEL_")} == given
+    assert {name: os.environ[name] for name in os.environ if name.startswith("OTEL_")} == before
 
 
 def test_capture_leaves_the_former_configuration(tmp_path: Path) -> None:
