@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from ..model.ids import ulid_unix_nano
 from .answers import Answer
-
-if TYPE_CHECKING:
-    from .trace import EncodedRun, EncodedSpan, Span
+from .trace import EncodedRun, EncodedSpan, Span
 
 # Below the collector's default limit of 4 MiB for gRPC, which a receiver behind it may have.
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
