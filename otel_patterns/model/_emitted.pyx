@@ -58,7 +58,11 @@ def new_event_document(
         and not overflow
         and 0 <= time < END
     ):
-        converted = {} if details is None else _plain_copy(details, 0)
+        try:
+            converted = {} if details is None else _plain_copy(details, 0)
+        except RuntimeError:
+            # It changes meanwhile: a collection of garbage inside of the loop may let another thread run.
+            converted = odd
         if converted is not odd and type(converted) is dict:
             return {
                 "event_id": event_id,

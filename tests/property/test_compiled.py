@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -189,6 +191,30 @@ def test_a_new_event_is_the_same_document(parts: _Parts) -> None:
         made = make("EVT-1", *parts)["details"]
         assert made is not given_details
         assert not any(made.get(key) is item for key, item in given_details.items() if isinstance(item, (dict, list)))
+
+
+def test_details_that_change_meanwhile_are_taken_all_the_same() -> None:
+    """A collection of garbage inside of the loop may run anything: nothing is raised at the engine."""
+    make: Callable[..., dict[str, Any]] = compiled("model._emitted", "new_event_document", new_event_document)
+    details: dict[str, Any] = {f"k{number}": {"a": number} for number in range(50)}
+    changes: list[str] = []
+
+    def change(phase: str, _info: object) -> None:
+        if phase == "start" and len(changes) < 5:
+            changes.append(phase)
+            details[f"more{len(changes)}"] = 1
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(change)
+    gc.set_threshold(1)
+    try:
+        made = make("EVT-1", 0, names.EXECUTION_STARTED, "JOB-1", "PRUN-1", "PAT-A", "success", details, None)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(change)
+    # Later Pythons collect between two instructions of theirs, and not in the loop.
+    assert changes or sys.version_info >= (3, 12)
+    assert made["event_id"] == "EVT-1"
 
 
 @settings(max_examples=600)
