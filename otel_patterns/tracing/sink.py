@@ -74,7 +74,7 @@ class OtlpSink:
     def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
         """Return the spans that these events made final, encoded."""
         run = _encode_run(events, closed_by)
-        if run is None or run.native or not run.sampled:
+        if run is None:
             return None
         spans = [*run.stages] if run.root is None else [run.root, *run.stages]
         return pack(run, spans) if spans else None
@@ -82,7 +82,7 @@ class OtlpSink:
     def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
         """Return the marker, encoded."""
         run = _encode_run(events, frozenset())
-        if run is None or run.native or not run.sampled or run.marker is None:
+        if run is None or run.marker is None:
             return None
         return pack(run, [run.marker])
 
@@ -115,7 +115,9 @@ class OtlpSink:
 
 
 def _encode_run(events: Sequence[Event], closed_by: AbstractSet[str]) -> EncodedRun | None:
+    """Return a run that is to be sent; None: it is not."""
     # Loaded when the first run is delivered, in the delivery thread: it takes longer than the engine should wait.
     from .otlp import encode_run  # noqa: PLC0415
 
-    return encode_run(events, closed_by=closed_by)
+    run = encode_run(events, closed_by=closed_by)
+    return None if run is None or run.native or not run.sampled else run

@@ -115,14 +115,14 @@ class TracerSink:
     def pack(self, events: Sequence[Event], closed_by: AbstractSet[str]) -> Parcel | None:
         """Return the spans that these events made final, as they are."""
         run = _project(events, closed_by)
-        if run is None or run.native or not run.sampled:
+        if run is None:
             return None
         return _parcel(run, run.stages if run.root is None else (run.root, *run.stages))
 
     def pack_marker(self, events: Sequence[Event]) -> Parcel | None:
         """Return the marker, as it is."""
         run = _project(events, frozenset())
-        if run is None or run.native or not run.sampled or run.marker is None:
+        if run is None or run.marker is None:
             return None
         return _parcel(run, (run.marker,))
 
@@ -218,10 +218,12 @@ class TracerSink:
 
 
 def _project(events: Sequence[Event], closed_by: AbstractSet[str]) -> RunTrace | None:
+    """Return a run that is to be played; None: it is not."""
     # Loaded when the first run is delivered, in the delivery thread: it takes longer than the engine should wait.
     from .projection import project  # noqa: PLC0415
 
-    return project(events, closed_by=closed_by)
+    run = project(events, closed_by=closed_by)
+    return None if run is None or run.native or not run.sampled else run
 
 
 def _parcel(run: RunTrace, spans: Sequence[Span]) -> Parcel | None:
